@@ -1,0 +1,106 @@
+"""Commands that look: models, status, logs, audit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import gnomon
+from gnomon.cli.output import Format, Output, console, show, table
+from gnomon.cli.work_commands import show_operations
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (models, status, logs, audit):
+        app.command()(command)
+
+
+def models(
+    model: Annotated[str | None, typer.Argument(help="Only this model.")] = None, output: Output = Format.text
+) -> None:  # fmt: skip
+    """List model versions with their held-out metrics, gates and aliases."""
+    with gnomon.connect() as client:
+        found = client.models(model)
+    show(found, output, _versions)
+
+
+def _versions(found: list[dict[str, Any]]) -> None:
+    rows = (
+        [
+            v["model"], v["number"], ", ".join(v["aliases"]) or None,
+            "  ".join(f"{m['name']} {m['value']:.3f}" for m in v["metrics"]),
+            {True: "hold", False: "fail"}.get(v["gates"].get("passed")),
+            v["created"][:19], v["artifact"][:12],
+        ]
+        for v in found
+    )  # fmt: skip
+    columns = ["model", "version", "aliases", "held-out metrics", "gates", "created", "artifact"]
+    table(columns, rows, empty="no version yet: `gnomon train MODEL`")
+
+
+def status(
+    link: Annotated[bool, typer.Option("--link", help="Print a link that logs a browser in to the status page.")] = False,
+    output: Output = Format.text,
+) -> None:
+    """Show the state of every part at a glance."""
+    with gnomon.connect() as client:
+        if link:
+            typer.echo(client.login_link())
+            return
+        show(client.status(), output, lambda s: _status(s, client.url))
+
+
+_TONES = {"ok": "green", "healthy": "green", "succeeded": "green", "starting": "yellow", "not deployed": "dim"}
+
+
+def _status(status: dict[str, Any], url: str) -> None:
+    console.print(f"[bold]Gnomon[/] at {url}")
+    for part in status["parts"]:
+        tone = _TONES.get(part["state"], "red")
+        console.print(f"  [{tone}]●[/] {part['name']}: {part['state']} [dim]{part['message']}[/]")
+    for deployment in status["deployments"]:
+        tone = _TONES.get(deployment["state"], "red")
+        version = f", version {deployment['version']}" if deployment["version"] else ""
+        console.print(f"  [{tone}]●[/] deployment {deployment['name']}: {deployment['state']}{version}")
+    console.print()
+    table(
+        ["model", "versions", "champion", "held-out quality"],
+        (
+            [m["name"], m["versions"], m["champion"], "  ".join(f"{k} {v[0]:.3f}" for k, v in m["metrics"].items())]
+            for m in status["models"]
+        ),
+        empty="no model is defined: `gnomon apply APP_FILE`",
+    )
+    for monitor in status["monitors"]:
+        console.print(f"monitor {monitor['name']}: {monitor.get('summary', 'not evaluated yet')}", markup=False)
+    console.print()
+    show_operations(status["operations"])
+
+
+def logs(
+    component: Annotated[str | None, typer.Option(help="Only this part.")] = None,
+    lines: Annotated[int, typer.Option(help="How many lines.", min=1)] = 50,
+    output: Output = Format.text,
+) -> None:
+    """Show the newest log lines of every part."""
+    with gnomon.connect() as client:
+        found = client.logs(component=component, lines=lines)
+    show(found, output, _log_lines)
+
+
+def _log_lines(found: list[dict[str, Any]]) -> None:
+    known = ("timestamp", "component", "level", "event")
+    for line in found:
+        rest = " ".join(f"{key}={value}" for key, value in line.items() if key not in known)
+        head = f"{str(line.get('timestamp', ''))[:19]} {line.get('component', ''):>14} {line.get('level', ''):<7}"
+        console.print(f"{head} {line.get('event', '')} {rest}", markup=False)
+
+
+def audit(output: Output = Format.text) -> None:
+    """Show who did what to what, newest first."""
+    with gnomon.connect() as client:
+        found = client.audit()
+    rows = ([e["number"], e["time"][:19], e["actor"], e["action"], e["target"]] for e in found)
+    show(found, output, lambda _: table(["number", "time", "actor", "action", "target"], rows, empty="nothing yet"))

@@ -1,0 +1,147 @@
+"""The composition root: the only place that picks implementations of the ports.
+
+Every process of the platform comes here for its parts: the gateway, the control plane's actor, the workers of operations
+and the replicas of endpoints. They name the functions below as text (`gnomon.composition:…`), so that the floors beneath
+do not know what they are given.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from gnomon.contracts.clocks import Clock, HandClock, SystemClock
+from gnomon.control_plane.execution import ControlPorts
+from gnomon.control_plane.iteration import ControlLoop
+from gnomon.control_plane.parts import Parts
+from gnomon.errors import Unavailable
+from gnomon.features.redis_online_store import RedisOnlineStore
+from gnomon.governance.audit_trail import SqlAuditTrail
+from gnomon.registry.sql_registry import SqlRegistry
+from gnomon.runtime.app_code import FunctionLoader
+from gnomon.serving.prediction_log import OfflinePredictionLog
+from gnomon.settings import Settings, load_settings
+from gnomon.storage.artifacts import ArtifactFolder
+from gnomon.storage.delta_tables import DeltaTables
+from gnomon.storage.sql import open_database
+from gnomon.storage.sql_operations import SqlOperations
+from gnomon.storage.sql_state import SqlDefinitions, SqlStates
+from gnomon.telemetry.logs import configure, logger
+from gnomon.tracking.sql_tracking import SqlTracker
+from gnomon.training.torch_trainer import TorchMLPTrainer
+
+PROJECT = "default"
+
+CONTROL_LOOP = "gnomon.composition:control_loop"
+RUN_OPERATION = "gnomon.composition:run_operation"
+SERVING = "gnomon.composition:serving_parts"
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the platform's clock: the system's, or the hand clock of a demo or test."""
+    return HandClock(settings.clock_file) if settings.clock_file else SystemClock()
+
+
+def online_store_of(settings: Settings) -> RedisOnlineStore:
+    """Return the online store: the one that the settings name, or the embedded one of this home.
+
+    Raises:
+        Unavailable: None is named and none runs here.
+    """
+    return RedisOnlineStore(online_url_of(settings), PROJECT, settings.online_timeout_s)
+
+
+def online_url_of(settings: Settings) -> str:
+    """Return the URL of the online store, with its password."""
+    if settings.online_url is not None:
+        return settings.online_url.get_secret_value()
+    file = settings.folder / "run" / "online_url"
+    if not file.is_file():
+        raise Unavailable("no online store runs here", "start the platform with `gnomon up`, or set GNOMON_ONLINE_URL")
+    return file.read_text().strip()
+
+
+def token_of(settings: Settings) -> str:
+    """Return the platform's access token.
+
+    Raises:
+        Unavailable: None was made yet.
+    """
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    file = settings.folder / "token"
+    if not file.is_file():
+        raise Unavailable("the platform has no access token", "start it with `gnomon up`, which makes one")
+    return file.read_text().strip()
+
+
+def database_of(settings: Settings) -> Engine:
+    """Open the state database."""
+    return open_database(settings.state_url or f"sqlite:///{settings.folder / 'state' / 'gnomon.db'}")
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    """Return this process's parts, as the environment's settings pick them."""
+    settings = load_settings()
+    home = settings.folder
+    clock, engine = clock_of(settings), database_of(settings)
+    artifacts, offline = ArtifactFolder(home / "artifacts"), DeltaTables(home / "tables")
+    work_folder = home / "work"
+    work_folder.mkdir(parents=True, exist_ok=True)
+    return Parts(
+        clock=clock,
+        offline=offline,
+        online=online_store_of(settings),
+        artifacts=artifacts,
+        definitions=SqlDefinitions(engine, clock),
+        operations=SqlOperations(engine, clock),
+        states=SqlStates(engine, clock),
+        registry=SqlRegistry(engine, artifacts, clock),
+        tracker=SqlTracker(engine, clock),
+        audit=SqlAuditTrail(engine, clock),
+        predictions=OfflinePredictionLog(offline),
+        trainer=TorchMLPTrainer(),
+        resolver=partial(FunctionLoader, artifacts),
+        work_folder=work_folder,
+        local_rows=settings.local_rows,
+    )
+
+
+def log_folder(settings: Settings) -> Path:
+    """Return the folder of the platform's log files."""
+    return settings.folder / "logs"
+
+
+def begin(component: str) -> Settings:
+    """Set up logging for a process of the platform, and return its settings."""
+    settings = load_settings()
+    configure(component, settings.log_level, log_folder(settings))
+    return settings
+
+
+def control_loop() -> ControlLoop:
+    """Build the control plane's loop; named to its actor by `CONTROL_LOOP`."""
+    from gnomon.runtime.operation_workers import RayWorkerPool
+    from gnomon.serving.endpoints import RayEndpoints
+
+    begin("control-plane")
+    mine = parts()
+    ports = ControlPorts(
+        mine.definitions, mine.registry, mine.operations, mine.states, RayWorkerPool(RUN_OPERATION), RayEndpoints(SERVING)
+    )
+
+    def on_error(what: str, error: Exception) -> None:
+        logger().warning("a step failed in part", what=what, error=str(error))
+
+    return ControlLoop(ports, mine.clock, on_error)
+
+
+def run_operation(operation_id: str, lease: int) -> None:
+    """Do one operation; the body of every worker process."""
+    from gnomon.control_plane import operation_work
+
+    begin("worker")
+    operation_work.run_operation(operation_id, lease, parts())

@@ -1,0 +1,208 @@
+"""FeatureView and what it is made of, and features that are computed at request time.
+
+A view describes one entity (or a pair, …) from one source. Its features are looked up by time: a training row at time t
+sees only source rows with event time ≤ t and known time ≤ t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from gnomon.contracts.columns import Dtype
+from gnomon.contracts.durations import Duration, format_duration, parse_duration
+from gnomon.contracts.expressions import AnyExpression
+from gnomon.contracts.specs import Name, Part, Reference, Spec, as_tuple
+
+AggregationFunction = Literal["count", "sum", "mean", "min", "max", "std", "first", "last", "count_distinct"]
+ExpiredPolicy = Literal["null", "serve", "default", "reject"]
+Constant = bool | int | float | str | None
+
+FeatureReference = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?$")]
+"""`view` for all features of a view, or `view.feature`; also the name of a request feature."""
+
+
+class Column(Part):
+    """The newest value of a column that is valid at the time asked.
+
+    Attributes:
+        column: Column of the source.
+        name: Name of the feature; the column's when left out.
+        default: Served in place of a missing or expired value where the view's policy is `default`.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("column",)
+    feature: Literal["column"] = "column"
+    column: str
+    name: Name
+    default: Constant = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, values: Any) -> Any:
+        return {"name": values.get("column"), **values} if isinstance(values, dict) else values
+
+
+class Aggregation(Part):
+    """A statistic of the entity's rows in the window `(t − window, t]`.
+
+    Over no rows `count` and `count_distinct` are 0 and everything else is null; nulls are skipped (`count` of a column
+    counts the non-null). `std` is the sample's (n − 1), null for n < 2. `first` and `last` go by event time, then
+    known time.
+
+    Attributes:
+        column: Column of the source, an expression over its columns, or `"*"` (rows; only with `count`).
+        function: The statistic.
+        window: Length of the window.
+        where: Only rows for which this is true take part.
+        name: `<column>_<function>_<window>` when left out.
+        default: As for `Column`.
+
+    Example:
+        >>> Aggregation("amount", "mean", window="7d").name
+        'amount_mean_7d'
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("column", "function")
+    feature: Literal["aggregation"] = "aggregation"
+    column: str | AnyExpression
+    function: AggregationFunction
+    window: Duration
+    where: AnyExpression | None = None
+    name: Name
+    default: Constant = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "name" not in values and isinstance(values.get("column"), str):
+            window = format_duration(parse_duration(values.get("window")))
+            column = "" if values["column"] == "*" else values["column"] + "_"
+            values = {**values, "name": f"{column}{values.get('function')}_{window.replace('.', '_')}"}
+        return values
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Self:
+        if self.column == "*" and self.function != "count":
+            raise ValueError(f"'*' stands for rows and can only be counted, not used with {self.function!r}")
+        if not self.window:
+            raise ValueError("the window is empty: a window needs a length above zero, such as '7d'")
+        return self
+
+
+class Derived(Part):
+    """An expression over the other features of the same view, such as the ratio of two windows.
+
+    Attributes:
+        name: Name of the feature.
+        expression: Reads features of the view by their names.
+        dtype: Type of the result.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("name", "expression")
+    feature: Literal["derived"] = "derived"
+    name: Name
+    expression: AnyExpression
+    dtype: Dtype = "float64"
+    default: Constant = None
+
+
+AnyFeature = Annotated[Column | Aggregation | Derived, Field(discriminator="feature")]
+
+
+class FeatureView(Spec):
+    """Features of one entity from one source.
+
+    Attributes:
+        entity: The entity, or several that together name a row.
+        source: Where the rows come from; it must have the entities' key columns.
+        features: Columns, aggregations and derived features; names are unique in the view.
+        max_age: A value older than this is expired, in training sets and online; null means never.
+        on_expired: What an online read answers for an expired value. `serve` gives it, marked as expired.
+    """
+
+    kind: ClassVar[str] = "feature_view"
+    entity: Annotated[tuple[Reference, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    source: Reference
+    features: Annotated[tuple[AnyFeature, ...], Field(min_length=1)]
+    max_age: Duration | None = None
+    on_expired: ExpiredPolicy = "null"
+
+    @model_validator(mode="after")
+    def _features_fit_together(self) -> Self:
+        names: set[str] = set()
+        for feature in self.features:
+            if feature.name in names:
+                raise ValueError(f"two features are named '{feature.name}'; give one another name=")
+            names.add(feature.name)
+        stored = {f.name for f in self.features if not isinstance(f, Derived)}
+        for feature in self.features:
+            unknown = feature.expression.columns() - stored if isinstance(feature, Derived) else set()
+            if unknown:
+                raise ValueError(f"derived feature '{feature.name}' reads {sorted(unknown)}, not features of this view")
+        return self
+
+    def __getitem__(self, feature: str) -> str:
+        """Return the reference `view.feature`, for a model that wants only some features.
+
+        Raises:
+            KeyError: The view has no such feature.
+        """
+        if feature not in {f.name for f in self.features}:
+            raise KeyError(f"view '{self.name}' has no feature '{feature}'; it has {[f.name for f in self.features]}")
+        return f"{self.name}.{feature}"
+
+
+def function_reference(value: Any) -> Any:
+    """Turn a top-level function into the text `module:name` by which workers import it.
+
+    Functions of the app file itself get the module `app`, whatever the file is called.
+
+    Raises:
+        ValueError: The function is a lambda or nested, so that it has no name to import it by.
+    """
+    if not isinstance(value, Callable):  # type: ignore[arg-type]
+        return value
+    name = getattr(value, "__qualname__", "")
+    if not name.isidentifier():
+        raise ValueError(f"'{name or value!r}' cannot be imported by name: use a function at the top of the app file")
+    module = getattr(value, "__module__", "app")
+    return f"{'app' if module.startswith('gnomon_app_') else module}:{name}"
+
+
+class RequestFeature(Spec):
+    """A feature computed when a prediction is asked for, from request fields and looked-up features.
+
+    In training the request fields are the columns of the same names in the label's source. Exactly one of `expression`
+    and `function` is given. A function takes one 1-D numpy array per input, in order (numbers as float64 with NaN for
+    null, strings as objects), and returns one array of the same length; it is the same object in training and serving.
+
+    Attributes:
+        request: Fields that the caller sends, with their types.
+        inputs: What the function reads, in order: request fields by name, features as `view.feature`.
+        expression: Over the same names.
+        function: `module:name`, or the function itself.
+        dtype: Type of the result.
+    """
+
+    kind: ClassVar[str] = "request_feature"
+    request: dict[str, Dtype] = Field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    expression: AnyExpression | None = None
+    function: Annotated[str | None, BeforeValidator(function_reference)] = None
+    dtype: Dtype = "float64"
+
+    @model_validator(mode="after")
+    def _one_way_to_compute(self) -> Self:
+        if (self.expression is None) == (self.function is None):
+            raise ValueError("give exactly one of expression and function")
+        if self.function is not None and not self.inputs:
+            raise ValueError(f"function '{self.function}' needs inputs: the names of its arguments, in order")
+        return self
+
+    def reads(self) -> tuple[str, ...]:
+        """Return every name that it reads, sorted: request fields bare, features as `view.feature`."""
+        names = self.expression.columns() if self.expression is not None else frozenset(self.inputs)
+        return tuple(sorted(names))

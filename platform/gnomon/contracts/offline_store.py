@@ -1,0 +1,124 @@
+"""OfflineStore: the record of everything, as versioned tables of rows with event time and known time.
+
+Implemented by `storage.delta_tables`; written by ingestion, the prediction log and outcomes; read by training sets,
+materialization and monitoring. The port's contract suite is `testing.offline_store_contract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What an append did.
+
+    Attributes:
+        version: Version of the table that holds the rows.
+        rows: Rows that the batch added when it was first committed.
+        repeated: The batch had been committed before, and nothing was added now.
+    """
+
+    version: int
+    rows: int
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A data file that is durable and invisible until a commit names it.
+
+    Attributes:
+        path: Relative to the table.
+        rows: Number of rows.
+        size_bytes: Size of the file.
+        min_event_us: Least event time in it, microseconds since the epoch.
+        max_event_us: Greatest event time in it.
+    """
+
+    path: str
+    rows: int
+    size_bytes: int
+    min_event_us: int
+    max_event_us: int
+
+
+class OfflineStore(Protocol):
+    """Tables that only grow, one version a commit.
+
+    Table names match `[a-z][a-z0-9_]*`; the store alone decides where they lie. Every table has the columns of
+    `contracts.columns.SYSTEM_COLUMNS` that its writer gives, at least `EVENT_TIME`. A reader never sees half a commit.
+    When `append` or `commit` returns, the rows survive a power cut. A batch id is committed at most once, for ever.
+    """
+
+    def append(
+        self, table: str, rows: pa.Table, batch_id: str, *, expected_version: int | None = None
+    ) -> Commit:  # fmt: skip
+        """Add rows as one version; the first append creates the table with the rows' schema.
+
+        Args:
+            table: Name of the table.
+            rows: May lack nullable columns of the table and may add columns, which older rows then hold as null.
+            batch_id: Names this batch; a batch that was committed before adds nothing and is reported as repeated.
+            expected_version: Refuse unless the table is at this version now (-1: absent); None takes any.
+
+        Raises:
+            Conflict: The table is at another version than expected; nothing was written.
+            InvalidInput: A column has another type than in the table.
+            OutOfSpace: The disk is full; nothing is visible.
+        """
+        ...
+
+    def stage(self, table: str, rows: pa.Table) -> StagedFile:
+        """Write rows to a durable data file that no reader sees; callable from many processes at once."""
+        ...
+
+    def commit(
+        self, table: str, schema: pa.Schema, files: Sequence[StagedFile], batch_id: str, *,
+        expected_version: int | None = None,
+    ) -> Commit:  # fmt: skip
+        """Make staged files visible as one version; otherwise as `append`. An empty list commits the batch id alone."""
+        ...
+
+    def contains(self, table: str, batch_id: str) -> bool:
+        """Tell whether the batch was committed; False where the table is absent."""
+        ...
+
+    def version(self, table: str) -> int:
+        """Return the newest version, -1 where the table is absent."""
+        ...
+
+    def schema(self, table: str, *, version: int | None = None) -> pa.Schema:
+        """Return the table's schema.
+
+        Raises:
+            NotFound: The table, or that version of it, is absent.
+        """
+        ...
+
+    def read(
+        self, table: str, *, columns: Sequence[str] | None = None, after_us: int | None = None,
+        until_us: int | None = None, version: int | None = None,
+    ) -> pa.Table:  # fmt: skip
+        """Read rows with event time in `(after_us, until_us]`, in no particular order.
+
+        Raises:
+            NotFound: The table, that version, or a column is absent.
+            CorruptData: A data file is damaged.
+        """
+        ...
+
+    def files(
+        self, table: str, *, after_us: int | None = None, until_us: int | None = None, version: int | None = None
+    ) -> list[str]:  # fmt: skip
+        """Return absolute paths of the Parquet files that can hold rows of that event time, for distributed readers."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        ...

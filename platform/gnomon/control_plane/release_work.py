@@ -1,0 +1,99 @@
+"""The work of `deploy` and `retrain`: promotion is moving the alias `champion`; the control loop then makes it serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gnomon.contracts.deployments import CHAMPION, Deployment
+from gnomon.contracts.models import Model
+from gnomon.contracts.operations import Operation
+from gnomon.control_plane.parts import Parts
+from gnomon.control_plane.training_work import train_version
+from gnomon.errors import Conflict, InvalidInput, OperationFailed
+
+Report = Callable[[str], None]
+_START_TIMEOUT_S = 180.0
+
+
+def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
+    """Promote a version whose gates hold, and wait until the endpoint serves it.
+
+    Raises:
+        Conflict: The version's gates do not hold.
+        InvalidInput: The model has no version.
+        OperationFailed: The endpoint did not become healthy in time; the alias stays where it was moved.
+    """
+    deployment = parts.app_with(Deployment, operation.target).app.get(Deployment, operation.target)
+    versions = parts.registry.versions(deployment.model)
+    if not versions:
+        raise InvalidInput(
+            f"model '{deployment.model}' has no version to deploy", f"train one: `gnomon train {deployment.model}`"
+        )
+    number = int(operation.arguments.get("version", versions[-1].number))
+    parts.registry.version(deployment.model, number)
+    gates = parts.states.get("gates", f"{deployment.model}/{number}") or {"passed": False, "lines": ["not evaluated"]}
+    if not gates["passed"]:
+        raise Conflict(
+            f"version {number} of '{deployment.model}' may not serve: " + "; ".join(gates["lines"]),
+            "train a better version, or change the gates in the app file",
+        )
+    _promote(deployment.model, number, f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}", parts)
+    _await_serving(deployment.name, number, parts, report)
+    return {"deployment": deployment.name, "version": number, "path": f"/endpoints/{deployment.name}/predict"}
+
+
+def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
+    """Train on fresh data; promote the new version if its gates hold, keep the old one if not.
+
+    Returns:
+        As `train`, with `promoted` and `decision`, the decision in words with its numbers.
+    """
+    model = parts.app_with(Model, operation.target).app.get(Model, operation.target)
+    before = parts.registry.resolve(model.name, CHAMPION)
+    trained = train_version(operation.id, model.name, parts, report)
+    number, reasons = trained.version.number, "; ".join(trained.gates.lines) or "it has no gates"
+    if trained.gates.passed:
+        decision = f"version {number} promoted: {reasons}"
+        _promote(model.name, number, decision, parts)
+    else:
+        kept = f"version {before.number} stays" if before else "nothing serves"
+        decision = f"version {number} not promoted, {kept}: {reasons}"
+        parts.audit.record("control-plane", "keep", f"model/{model.name}", {"rejected": number, "reason": decision})
+    if trained.gates.passed:
+        for app in parts.apps():
+            for deployment in app.all(Deployment):
+                seen = parts.states.get("endpoint", deployment.name) or {}
+                if deployment.model == model.name and seen.get("version") is not None:
+                    _await_serving(deployment.name, number, parts, report)
+    return {**trained.as_json(), "promoted": trained.gates.passed, "decision": decision}
+
+
+def _promote(model: str, number: int, reason: str, parts: Parts) -> None:
+    """Move the alias and audit it; to where it already points, nothing happens, so that a repeat is harmless."""
+    before = parts.registry.resolve(model, CHAMPION)
+    if before is not None and before.number == number:
+        return
+    parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor="control-plane")
+    details = {"from": before.number if before else None, "to": number, "reason": reason}
+    parts.audit.record("control-plane", "promote", f"model/{model}", details)
+
+
+def _await_serving(deployment: str, number: int, parts: Parts, report: Report) -> None:
+    """Wait until the control loop has seen the endpoint healthy at the version; real time, not the platform's clock."""
+    deadline, last = time.monotonic() + _START_TIMEOUT_S, ""
+    while time.monotonic() < deadline:
+        seen = parts.states.get("endpoint", deployment) or {}
+        if seen.get("version") == number and seen.get("state") == "healthy":
+            return
+        line = f"waiting for version {number} to serve: {seen.get('state', 'not started')}"
+        if line != last:
+            report(line)
+            last = line
+        time.sleep(0.2)
+    raise OperationFailed(
+        f"deployment '{deployment}' does not serve version {number} after {_START_TIMEOUT_S:.0f} s: "
+        f"{(parts.states.get('endpoint', deployment) or {}).get('message', 'no word from it')}",
+        "`gnomon status` shows its state, `gnomon logs` why",
+    )

@@ -1,0 +1,84 @@
+"""Reads a part of a CSV file (RFC 4180, UTF-8): every cell as bytes, to be read by type in `casting`.
+
+Called by `source_readers` and, for the first rows, by `source_schema`. An empty cell without quotes is null. A record
+with too many or too few cells becomes a reject, and the others are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from gnomon.data.raw_rows import RawRows, Reject
+from gnomon.data.text_layout import record_lines
+from gnomon.errors import CorruptData
+
+
+def read_csv(data: bytes, header: Sequence[str], first_line: int, path: str) -> RawRows:
+    """Split CSV text into columns.
+
+    Args:
+        data: Whole records, without the header.
+        header: Names of the columns, in order.
+        first_line: Line of the first byte of `data` in its file.
+        path: Named in errors.
+
+    Raises:
+        CorruptData: The text cannot be split into records at all.
+    """
+    bad: list[Any] = []
+    table = _parsed(data, header, bad, path)
+    rows = table.num_rows + len(bad)
+    lines = record_lines(data, first_line)
+    if len(lines) != rows:  # lines end in lone carriage returns, or a quote stands inside an unquoted cell
+        lines = np.arange(first_line, first_line + rows)
+    bad_positions = np.array([row.number - 1 for row in bad], dtype=np.int64)
+    rejects = tuple(
+        Reject(
+            int(lines[row.number - 1]),
+            "cells",
+            f"the row has {row.actual_columns} cells, the header has {row.expected_columns}",
+            json.dumps(row.text, ensure_ascii=False),
+        )
+        for row in bad
+    )
+
+    def raw(position: int) -> str:
+        cells = {name: _text(table.column(i)[position].as_py()) for i, name in enumerate(header)}
+        return json.dumps(cells, ensure_ascii=False)
+
+    columns = {name: table.column(i) for i, name in enumerate(header)}
+    return RawRows(columns, table.num_rows, np.delete(lines, bad_positions), rejects, raw)
+
+
+def _parsed(data: bytes, header: Sequence[str], bad: list[Any], path: str) -> pa.Table:
+    def keep_aside(row: Any) -> str:
+        bad.append(row)
+        return "skip"
+
+    if not data.strip():
+        return pa.table({name: pa.array([], type=pa.binary()) for name in header})
+    try:
+        return arrow_csv.read_csv(
+            pa.BufferReader(data),
+            # one thread: only then does Arrow tell which record is the bad one; parts are read side by side
+            read_options=arrow_csv.ReadOptions(
+                column_names=list(header), use_threads=False, block_size=len(data) + 1
+            ),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep_aside),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.binary()), strings_can_be_null=True, null_values=[""],
+                quoted_strings_can_be_null=False, check_utf8=False,
+            ),
+        )  # fmt: skip
+    except pa.ArrowInvalid as error:
+        raise CorruptData(f"file '{path}' cannot be read as CSV: {error}", "check its quotes and line ends") from error
+
+
+def _text(cell: bytes | None) -> str | None:
+    return None if cell is None else cell.decode(errors="replace")

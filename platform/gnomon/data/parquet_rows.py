@@ -1,0 +1,75 @@
+"""Reads Parquet files: footers when files are scanned, row groups when a part is ingested.
+
+Called by `source_files`, `source_schema` and `source_readers`. A file that cannot be read raises CorruptData with its
+name, whether it ends early or holds damaged pages: a Parquet file is read whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnomon.data.text_layout import refuse_repeats
+from gnomon.errors import CorruptData, GnomonError
+
+
+def cut_row_groups(file: Path, part_rows: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield (first row group, row group after the last, number of the first row, bytes, rows) of each part.
+
+    Raises:
+        CorruptData: The footer cannot be read.
+        InvalidInput: Two columns have one name.
+    """
+    footer = _opened(file).metadata
+    begin, first_row, rows, size_bytes, seen = 0, 1, 0, 0, 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        if rows and rows + group.num_rows > part_rows:
+            yield begin, number, first_row, size_bytes, rows
+            begin, first_row, rows, size_bytes = number, seen + 1, 0, 0
+        rows += group.num_rows
+        seen += group.num_rows
+        size_bytes += max(0, sum(group.column(i).total_compressed_size for i in range(group.num_columns)))
+    yield begin, footer.num_row_groups, first_row, size_bytes, rows
+
+
+def read_parquet_schema(file: Path) -> pa.Schema:
+    """Return the Arrow schema of a Parquet file; raises as `cut_row_groups`."""
+    return _opened(file).schema_arrow
+
+
+def read_row_groups(file: Path, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+    """Read those of `columns` that the file has, from row groups `[start, stop)`.
+
+    Raises:
+        CorruptData: A page or the footer is damaged.
+    """
+    opened = _opened(file)
+    present = [name for name in columns if name in opened.schema_arrow.names]
+    try:
+        table = opened.read_row_groups(list(range(start, stop)), columns=present)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _corrupt(file, error) from error
+    return table
+
+
+def _opened(file: Path) -> Any:
+    try:
+        opened = pq.ParquetFile(file, page_checksum_verification=True)
+        names = tuple(opened.schema_arrow.names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _corrupt(file, error) from error
+    refuse_repeats(names, file)
+    return opened
+
+
+def _corrupt(file: Path, error: BaseException) -> GnomonError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return CorruptData(
+        f"file '{file}' cannot be read as Parquet: {reason}", "it may be cut off or damaged: write it again"
+    )

@@ -1,0 +1,85 @@
+"""Reads the events that a view needs from the offline store, and no more. Called by `point_in_time` and `materialization`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gnomon.contracts.apps import App
+from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
+from gnomon.contracts.features import FeatureView
+from gnomon.contracts.offline_store import OfflineStore
+from gnomon.errors import NotFound
+from gnomon.features.view_plans import longest_window_us, needed_features, source_columns, view_keys
+
+
+def source_version(offline: OfflineStore, source: str) -> int:
+    """Return the newest version of a source's table.
+
+    Raises:
+        NotFound: Nothing was ever ingested.
+    """
+    version = offline.version(source)
+    if version < 0:
+        raise NotFound(f"source '{source}' holds no rows yet", f"ingest it first: gnomon ingest {source}")
+    return version
+
+
+def table_rows(offline: OfflineStore, source: str, version: int) -> int:
+    """Return the number of rows in the table's files, from their footers."""
+    return sum(pq.read_metadata(path).num_rows for path in offline.files(source, version=version))
+
+
+def event_columns(app: App, view: FeatureView, names: Sequence[str] | None, schema: pa.Schema) -> list[str]:
+    """Return the columns that the view's features (all, or those named) are computed from, system columns included.
+
+    Raises:
+        NotFound: The view has no feature of that name.
+    """
+    return list(dict.fromkeys([*_skeleton(app, view, schema), *source_columns(needed_features(view, names))]))
+
+
+def read_view_events(
+    app: App, view: FeatureView, offline: OfflineStore, version: int, *, earliest_us: int, latest_us: int,
+    names: Sequence[str] | None = None, every_entity: bool = False,
+) -> pa.Table:  # fmt: skip
+    """Read a view's events for requests between two times.
+
+    Where only windows are asked for, events outside all of them are read without the columns of the features: as later
+    versions of events inside they still matter, because a correction may move an event in time.
+
+    Args:
+        app: An app whose schemas are resolved.
+        view: The view.
+        offline: Where the source's table is.
+        version: Version of the table.
+        earliest_us: No request is earlier.
+        latest_us: No request is later.
+        names: Only what these features read.
+        every_entity: Keep a row of every entity, also of those without an event in any window.
+
+    Returns:
+        Rows with the system columns and the columns that the features read.
+    """
+    columns = event_columns(app, view, names, offline.schema(view.source, version=version))
+    window_us = longest_window_us(view)
+    if window_us is None:
+        return offline.read(view.source, columns=columns, version=version)
+    after_us = earliest_us - window_us
+    inside = offline.read(view.source, columns=columns, after_us=after_us, until_us=latest_us, version=version)
+    skeleton = _skeleton(app, view, offline.schema(view.source, version=version))
+    before = offline.read(view.source, columns=skeleton, until_us=after_us, version=version)
+    after = offline.read(view.source, columns=skeleton, after_us=latest_us, version=version)
+    outside = [before, after]
+    if not every_entity:
+        ids = pc.unique(inside.column(EVENT_ID))
+        outside = [rows.filter(pc.is_in(rows.column(EVENT_ID), value_set=ids)) for rows in outside]
+    return pa.concat_tables([inside, *outside], promote_options="default")
+
+
+def _skeleton(app: App, view: FeatureView, schema: pa.Schema) -> list[str]:
+    digest = [DIGEST] if DIGEST in schema.names else []
+    return list(dict.fromkeys([*view_keys(app, view), EVENT_TIME, KNOWN_TIME, INGESTED_AT, EVENT_ID, *digest]))

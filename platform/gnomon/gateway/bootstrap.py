@@ -1,0 +1,72 @@
+"""Puts the platform on a running Ray cluster, and ends: the control plane's actor, Serve's ingress, the gateway.
+
+Run by the supervisor as `python -m gnomon.gateway.bootstrap`; all that it starts is detached and outlives it. Running it
+again on the same cluster changes nothing that is well.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import httpx
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from gnomon import composition
+from gnomon.control_plane.actor import start_control_plane
+from gnomon.errors import Conflict, GnomonError, Unavailable
+from gnomon.gateway.serve_app import APP_NAME, application
+from gnomon.runtime.operation_workers import NAMESPACE
+from gnomon.settings import Settings
+
+_HEALTHY_TIMEOUT_S = 120.0
+
+
+def bootstrap(settings: Settings) -> None:
+    """Start everything that runs on Ray, and return when the gateway answers.
+
+    Raises:
+        Conflict: The gateway's port is taken.
+        Unavailable: Something did not start in time.
+    """
+    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+    control_plane = start_control_plane(composition.CONTROL_LOOP, settings.poll_s)
+    try:
+        serve.start(http_options=HTTPOptions(host=settings.host, port=settings.port), proxy_location="HeadOnly")
+    except ray.exceptions.RayTaskError as error:
+        raise Conflict(
+            f"requests cannot enter at {settings.host}:{settings.port}: {error.cause or error}",
+            "choose another port: GNOMON_PORT=0 takes a free one",
+        ) from error
+    serve.run(application, name=APP_NAME, route_prefix="/", blocking=False)
+    ray.get(control_plane.ping.remote(), timeout=_HEALTHY_TIMEOUT_S)
+    _wait_for_gateway(f"http://{settings.host}:{settings.port}/health")
+
+
+def _wait_for_gateway(address: str) -> None:
+    deadline = time.monotonic() + _HEALTHY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(address, timeout=2.0).is_success:
+                return
+        except httpx.HTTPError:
+            pass  # not yet
+        time.sleep(0.1)
+    raise Unavailable(f"the gateway does not answer at {address} after {_HEALTHY_TIMEOUT_S:.0f} s")
+
+
+def main() -> None:
+    """Run from the supervisor; the last line of output says why it failed."""
+    settings = composition.begin("bootstrap")
+    composition.parts()  # creates the state database before several processes do at once
+    try:
+        bootstrap(settings)
+    except GnomonError as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Routes that ask for work and report outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fastapi import APIRouter
+
+from gnomon.contracts.deployments import Deployment, Monitor
+from gnomon.contracts.features import FeatureView
+from gnomon.contracts.models import Model
+from gnomon.contracts.predictions import Outcome
+from gnomon.contracts.sources import DataSource
+from gnomon.contracts.specs import Spec
+from gnomon.control_plane.parts import Parts
+from gnomon.errors import InvalidInput
+from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json
+
+_TARGETS: dict[str, type[Spec]] = {
+    "ingest": DataSource, "materialize": FeatureView, "train": Model,
+    "deploy": Deployment, "monitor": Monitor, "retrain": Model,
+}  # fmt: skip
+_ARGUMENTS: dict[str, dict[str, type]] = {"deploy": {"version": int}}
+
+
+def router(parts: Parts) -> APIRouter:
+    """Return the routes over the platform's parts."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.post("/operations", status_code=202)
+    def submit(body: OperationBody) -> dict[str, Any]:
+        """Store the intent; the control plane does the work. The same `id` again returns the same operation."""
+        parts.app_with(_TARGETS[body.kind], body.target)
+        _check_arguments(body)
+        operation = parts.operations.submit(body.kind, body.target, body.arguments, actor="api", operation_id=body.id)
+        return operation_json(operation)
+
+    @routes.get("/operations")
+    def operations(limit: int = 50) -> dict[str, Any]:
+        """List operations, newest first."""
+        return {"operations": [operation_json(o) for o in parts.operations.list(limit=max(1, min(limit, 1000)))]}
+
+    @routes.get("/operations/{operation_id}")
+    def operation(operation_id: str) -> dict[str, Any]:
+        """Show an operation as it stands."""
+        return operation_json(parts.operations.get(operation_id))
+
+    @routes.post("/operations/{operation_id}/cancel")
+    def cancel(operation_id: str) -> dict[str, Any]:
+        """Cancel an operation that has not ended; one that has stays as it is."""
+        cancelled = parts.operations.cancel(operation_id)
+        parts.audit.record("api", "cancel", f"operation/{operation_id}", {"state": cancelled.state})
+        return operation_json(cancelled)
+
+    @routes.post("/deployments/{deployment}/outcomes")
+    def outcomes(deployment: str, body: OutcomesBody) -> dict[str, Any]:
+        """Report what really happened; durable on answer, and harmless when repeated."""
+        parts.app_with(Deployment, deployment)
+        now_us = parts.clock.now_us()
+        rows = [Outcome(o.prediction_id, o.value, now_us) for o in body.outcomes]
+        batch = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+        added = parts.predictions.append_outcomes(deployment, rows, batch)
+        return {"deployment": deployment, "received": len(rows), "added": added}
+
+    return routes
+
+
+def _check_arguments(body: OperationBody) -> None:
+    known = _ARGUMENTS.get(body.kind, {})
+    for name, value in body.arguments.items():
+        if name not in known:
+            raise InvalidInput(f"{body.kind} takes no argument '{name}'", f"it takes: {', '.join(known) or 'none'}")
+        if type(value) is not known[name]:
+            raise InvalidInput(f"{body.kind}: argument '{name}' is {value!r}", f"give it as {known[name].__name__}")

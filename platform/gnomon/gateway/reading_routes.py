@@ -1,0 +1,74 @@
+"""Routes that look: status, model versions, online values, logs and the audit trail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+
+from gnomon.contracts.features import FeatureView
+from gnomon.contracts.models import Model
+from gnomon.contracts.online_store import Status
+from gnomon.control_plane.parts import Parts
+from gnomon.features.read_plan import read_plan
+from gnomon.gateway.bodies import KeysBody, audit_json, version_json
+from gnomon.gateway.status import platform_status
+from gnomon.telemetry.logs import read_logs
+
+
+def router(parts: Parts, logs: Path) -> APIRouter:
+    """Return the routes over the platform's parts; `logs` is the folder of the log files."""
+    routes = APIRouter(tags=["looking"])
+
+    @routes.get("/status")
+    def status() -> dict[str, Any]:
+        """Show the state of every part."""
+        return platform_status(parts)
+
+    @routes.get("/models")
+    def models(model: str | None = None) -> dict[str, Any]:
+        """List model versions, oldest first."""
+        if model is not None:
+            parts.app_with(Model, model)
+        gates = parts.states.all("gates")
+        versions = parts.registry.versions(model)
+        return {"versions": [version_json(v, gates.get(f"{v.model}/{v.number}")) for v in versions]}
+
+    @routes.post("/views/{view}/read")
+    def read_view(view: str, body: KeysBody) -> dict[str, Any]:
+        """Read an entity's online values with status and age."""
+        app = parts.app_with(FeatureView, view).app
+        names = [f"{view}.{feature.name}" for feature in app.get(FeatureView, view).features]
+        rows = parts.online.read(read_plan(app, names), [body.keys], parts.clock.now_us())
+        return {
+            "view": view,
+            "keys": body.keys,
+            "features": {
+                name.partition(".")[2]: {
+                    "value": _json_value(rows.values[name][0]),
+                    "status": Status(int(rows.status[0, i])).name.lower(),
+                    "age_s": None if rows.age_us[0, i] < 0 else int(rows.age_us[0, i]) / 1e6,
+                }
+                for i, name in enumerate(names)
+            },
+        }
+
+    @routes.get("/logs")
+    def log_lines(component: str | None = None, lines: int = 100) -> dict[str, Any]:
+        """Show the newest log lines, oldest first."""
+        safe = None if component is None else "".join(c for c in component if c.isalnum() or c in "-_")
+        return {"lines": read_logs(logs, component=safe, lines=max(1, min(lines, 10_000)))}
+
+    @routes.get("/audit")
+    def audit(limit: int = 50) -> dict[str, Any]:
+        """Show who did what and why, newest first."""
+        return {"entries": [audit_json(e) for e in parts.audit.entries(limit=max(1, min(limit, 1000)))]}
+
+    return routes
+
+
+def _json_value(value: Any) -> Any:
+    """Return a plain Python value; NaN, which stands for null in number columns, becomes None."""
+    plain = value.item() if hasattr(value, "item") else value
+    return None if plain != plain else plain

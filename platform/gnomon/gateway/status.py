@@ -1,0 +1,93 @@
+"""The state of every part at a glance, as JSON: what `gnomon status` prints and the status page shows."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from gnomon.contracts.clocks import SystemClock
+from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
+from gnomon.contracts.features import FeatureView
+from gnomon.contracts.models import Model
+from gnomon.contracts.sources import DataSource
+from gnomon.control_plane.parts import Parts
+from gnomon.errors import Unavailable
+from gnomon.gateway.bodies import operation_json, plain
+
+_STALE_S = 15.0  # thirty of the control plane's iterations
+
+
+def platform_status(parts: Parts) -> dict[str, Any]:
+    """Collect the state of parts, sources, models, deployments, monitors and recent operations."""
+    apps = [
+        {"name": a.app.name, "revision": a.revision, "definitions": len(a.app.definitions), "applied": plain(a.applied)}
+        for a in parts.definitions.apps()
+    ]
+    return {
+        "parts": _parts(parts),
+        "apps": apps,
+        "sources": [_source(parts, s) for app in parts.apps() for s in app.all(DataSource)],
+        "views": [
+            {"name": v.name, "last_materialized": dict(parts.states.get("materialize", v.name) or {})}
+            for app in parts.apps()
+            for v in app.all(FeatureView)
+        ],
+        "models": [_model(parts, m) for app in parts.apps() for m in app.all(Model)],
+        "deployments": [_deployment(parts, d) for app in parts.apps() for d in app.all(Deployment)],
+        "monitors": [
+            {"name": m.name, "deployment": m.deployment, **dict(parts.states.get("monitor", m.name) or {})}
+            for app in parts.apps()
+            for m in app.all(Monitor)
+        ],
+        "operations": [operation_json(o) for o in parts.operations.list(limit=10)],
+    }
+
+
+def _parts(parts: Parts) -> list[dict[str, Any]]:
+    free_bytes = shutil.disk_usage(parts.work_folder).free
+    disk = "ok" if free_bytes > 1e9 else "low"
+    return [_control_plane(parts), _online(parts), {"name": "disk", "state": disk, "message": f"{free_bytes / 1e9:.1f} GB free"}]
+
+
+def _control_plane(parts: Parts) -> dict[str, Any]:
+    beat = parts.states.get("control_plane", "heartbeat")
+    if beat is None:
+        return {"name": "control plane", "state": "starting", "message": ""}
+    age_s = SystemClock().now_us() / 1e6 - float(beat["wall_us"]) / 1e6
+    state = "ok" if age_s < _STALE_S else "away"
+    return {"name": "control plane", "state": state, "message": f"last iteration {max(age_s, 0):.1f} s ago"}
+
+
+def _online(parts: Parts) -> dict[str, Any]:
+    try:
+        parts.online.ping()
+    except Unavailable as error:
+        return {"name": "online store", "state": "away", "message": error.message}
+    return {"name": "online store", "state": "ok", "message": ""}
+
+
+def _source(parts: Parts, source: DataSource) -> dict[str, Any]:
+    mark = parts.states.get("ingest", source.name)
+    return {"name": source.name, "version": parts.offline.version(source.name), "last_ingest": dict(mark) if mark else None}
+
+
+def _model(parts: Parts, model: Model) -> dict[str, Any]:
+    versions = parts.registry.versions(model.name)
+    champion = parts.registry.resolve(model.name, CHAMPION)
+    metrics = {m.name: [m.value, m.low, m.high] for m in champion.metrics} if champion else {}
+    return {
+        "name": model.name,
+        "versions": len(versions),
+        "champion": champion.number if champion else None,
+        "metrics": metrics,
+    }
+
+
+def _deployment(parts: Parts, deployment: Deployment) -> dict[str, Any]:
+    seen = parts.states.get("endpoint", deployment.name)
+    row: dict[str, Any] = {"name": deployment.name, "model": deployment.model, "state": "not deployed", "version": None}
+    if seen:
+        row |= {"state": seen["state"], "version": seen["version"], "message": seen.get("message", "")}
+        row["replicas"] = seen.get("replicas", 0)
+    return row
+

@@ -1,0 +1,99 @@
+"""Starting programs of our own so that none outlives us, and ending exactly those.
+
+Used by the supervisor, the embedded server and the tests. A child is tied to its parent twice: the kernel kills it when
+the parent dies (Linux), and `stop` ends it with its whole process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; a no-op where there is no prctl."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own that dies with the calling thread.
+
+    Args:
+        command: Program and arguments; no shell.
+        log: File that gets its output, appended.
+        environment: Its whole environment; ours when left out, without PYTHONDONTWRITEBYTECODE.
+        folder: Working folder.
+
+    Raises:
+        FileNotFoundError: There is no such program.
+    """
+    variables = dict(os.environ if environment is None else environment)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # it would make every worker of Ray compile every module again
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=variables,
+            cwd=folder, process_group=0, preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl only, no locks
+        )  # fmt: skip
+
+
+def stop(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> int:
+    """End a process: SIGTERM to itself, then SIGKILL to what is left of its group; return its exit status.
+
+    The group is not asked to end, for a program that stops its own children would find them gone under its hands.
+    """
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_s)
+    _kill_group(process.pid)
+    return process.wait()
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """Return different TCP ports that are free now; another process may still take one first."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((host, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether the port can be listened on now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def pid_alive(pid: int) -> bool:
+    """Tell whether a process with that id exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,92 @@
+"""Settings: the one place that reads the environment.
+
+Every setting has a variable `GNOMON_<NAME>`, a unit in its name where it has one, a default and a reason. Read by
+`client`, `cli` and by every process that the platform starts (they inherit the variables).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gnomon.errors import InvalidInput
+
+
+class Settings(BaseSettings):
+    """All settings of the platform."""
+
+    model_config = SettingsConfigDict(env_prefix="GNOMON_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path("~/.gnomon"), validate_default=True)
+    """Folder of everything that the platform keeps: tables, artifacts, state, logs. One platform per home."""
+
+    url: str | None = None
+    """Address of the gateway; by default that of the platform running in `home`."""
+
+    token: SecretStr | None = None
+    """Access token; by default the one that `gnomon up` wrote into `home`, readable by its owner only."""
+
+    state_url: str | None = None
+    """SQLAlchemy URL of the state database (PostgreSQL); SQLite inside `home` by default, with full synchronisation."""
+
+    online_url: SecretStr | None = None
+    """redis:// URL of the online store; an embedded Valkey on loopback with a password by default."""
+
+    online_timeout_s: float = 0.5
+    """Deadline of one online read. A feature read takes well under a millisecond; half a second is a dead server."""
+
+    host: str = "127.0.0.1"
+    """Address that the gateway listens on; beyond loopback only by choice. All routes but health ask for the token."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port of the gateway; 0 takes a free one."""
+
+    dashboard_port: int = Field(default=8265, ge=0, le=65535)
+    """Port of Ray's dashboard and of `ray job submit`; 0 takes a free one."""
+
+    cpus: int | None = None
+    """Logical CPUs that Ray offers; the machine's by default, and at least 2."""
+
+    object_store_bytes: int = 200_000_000
+    """Size of Ray's object store. Tables travel as files, so that little passes through it."""
+
+    clock_file: Path | None = None
+    """File of a `HandClock` for demos and tests; the system's clock by default."""
+
+    local_rows: int = 200_000
+    """Inputs up to this many rows are handled in one process: starting a distributed job costs more than their work."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged."""
+
+    scrape: tuple[str, ...] = ()
+    """Prometheus endpoints that the gateway's `/metrics` passes on, as a JSON list; `gnomon up` names Ray's."""
+
+    poll_s: float = 0.5
+    """Pause between two iterations of the control plane. Short, because an idle iteration costs a millisecond."""
+
+    prediction_flush_s: float = 1.0
+    """A prediction is in the offline store at the latest this long after it was answered."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Return `home` as an absolute path."""
+        return self.home.expanduser().resolve()
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        InvalidInput: A variable has a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        variable = "GNOMON_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InvalidInput(f"{variable}: {first['msg']} (got {first.get('input')!r})", "change or unset it") from error

@@ -1,0 +1,92 @@
+"""Structured logs: one JSON object a line in files, readable lines on a terminal; secrets never.
+
+`configure` is called once by every process that the platform starts; `gnomon logs` reads the files.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+_SECRET_NAME = re.compile(r"pass(word)?|secret|token|api_?key|authorization|credential", re.IGNORECASE)
+_SECRET_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
+_HIDDEN = "***"
+
+
+def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace values of fields with secret-like names, and passwords inside URLs; a structlog processor.
+
+    Example:
+        >>> hide_secrets(None, "", {"event": "redis://:abc@host/0", "token": "xyz"})
+        {'event': 'redis://:***@host/0', 'token': '***'}
+    """
+    for name, value in event.items():
+        if _SECRET_NAME.search(name):
+            event[name] = _HIDDEN
+        elif isinstance(value, str) and "://" in value:
+            event[name] = _SECRET_IN_URL.sub(rf"\1{_HIDDEN}\2", value)
+    return event
+
+
+def configure(component: str, level: str, folder: Path | None = None) -> None:
+    """Send this process's logs to `<folder>/<component>.jsonl`, or to standard error without a folder.
+
+    Args:
+        component: Name of the part, on every line.
+        level: Least level kept: debug, info, warning or error.
+        folder: Folder of the log files; created when absent.
+    """
+    if folder is None:
+        stream: Any = sys.stderr
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / f"{component}.jsonl").open("a", encoding="utf-8", buffering=1)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            hide_secrets,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(component=component)
+
+
+def logger() -> Any:
+    """Return the process's logger; call its `info`, `warning`, … with an event and fields."""
+    return structlog.get_logger()
+
+
+def read_logs(folder: Path, *, component: str | None = None, lines: int = 100) -> list[dict[str, Any]]:
+    """Return the newest log lines of all components, oldest first; a torn last line is skipped.
+
+    Args:
+        folder: Folder of the log files.
+        component: Only this part.
+        lines: How many at most.
+    """
+    pattern = f"{component or '*'}.jsonl"
+    entries = [entry for path in sorted(folder.glob(pattern)) for entry in _parsed(path, lines)]
+    return sorted(entries, key=lambda entry: str(entry.get("timestamp", "")))[-lines:]
+
+
+def _parsed(path: Path, lines: int) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
