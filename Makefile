@@ -35,7 +35,7 @@ bench: $(VENV)/ready  ## ratios against rivals, each in an environment of its ow
 	$(BIN)/python -m tests.benchmarks
 
 lock: ## write requirements.lock from the installed environment
-	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude gnomon > requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis gnomon-demo

@@ -1,8 +1,8 @@
 """The composition root: the only place that picks implementations of the ports.
 
-Every process of the platform comes here for its parts: the gateway, the control plane's actor, the workers of operations
-and the replicas of endpoints. They name the functions below as text (`gnomon.composition:…`), so that the floors beneath
-do not know what they are given.
+Every process of the platform comes here for its parts: the gateway, the control plane's actor, the workers of
+operations and the replicas of endpoints. They name the functions below as text (`gnomon.composition:…`), so that the
+floors beneath do not know what they are given.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.governance.audit_trail import SqlAuditTrail
 from gnomon.registry.sql_registry import SqlRegistry
 from gnomon.runtime.app_code import FunctionLoader
+from gnomon.serving.parts import ServingParts
 from gnomon.serving.prediction_log import OfflinePredictionLog
 from gnomon.settings import Settings, load_settings
 from gnomon.storage.artifacts import ArtifactFolder
@@ -130,13 +131,39 @@ def control_loop() -> ControlLoop:
     begin("control-plane")
     mine = parts()
     ports = ControlPorts(
-        mine.definitions, mine.registry, mine.operations, mine.states, RayWorkerPool(RUN_OPERATION), RayEndpoints(SERVING)
+        definitions=mine.definitions,
+        registry=mine.registry,
+        operations=mine.operations,
+        states=mine.states,
+        workers=RayWorkerPool(RUN_OPERATION),
+        endpoints=RayEndpoints(SERVING, mine.definitions),
     )
 
     def on_error(what: str, error: Exception) -> None:
         logger().warning("a step failed in part", what=what, error=str(error))
 
     return ControlLoop(ports, mine.clock, on_error)
+
+
+def serving_parts() -> ServingParts:
+    """Return what a replica is given; named to replicas by `SERVING`."""
+    settings = load_settings()
+    home = settings.folder
+    clock, engine, artifacts = clock_of(settings), database_of(settings), ArtifactFolder(home / "artifacts")
+    return ServingParts(
+        clock=clock,
+        online=online_store_of(settings),
+        artifacts=artifacts,
+        definitions=SqlDefinitions(engine, clock),
+        registry=SqlRegistry(engine, artifacts, clock),
+        predictions=OfflinePredictionLog(DeltaTables(home / "tables")),
+        resolver=partial(FunctionLoader, artifacts),
+        spool_folder=home / "spool",
+        token=token_of(settings),
+        flush_s=settings.prediction_flush_s,
+        log_folder=log_folder(settings),
+        log_level=settings.log_level,
+    )
 
 
 def run_operation(operation_id: str, lease: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from gnomon.storage.artifacts import ArtifactFolder
 from gnomon.testing.artifact_store_contract import ArtifactStoreContract
 

@@ -7,6 +7,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+
 from gnomon.contracts.columns import EVENT_TIME
 from gnomon.storage.delta_tables import DeltaTables
 from gnomon.testing.offline_store_contract import OfflineStoreContract, event_rows

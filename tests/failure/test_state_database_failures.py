@@ -111,7 +111,7 @@ def mounted(*arguments: str, at: Path) -> Iterator[Path]:
     try:
         yield at
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        subprocess.run(["umount", "--lazy", str(at)], check=True)  # a failed test may hold a file open
 
 
 def test_power_cut_loses_nothing_acknowledged(tmp_path: Path) -> None:

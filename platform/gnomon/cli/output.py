@@ -1,4 +1,4 @@
-"""How commands write: tables and lines for people, JSON for programs, errors with their remedy, progress while waiting."""
+"""How commands write: tables for people, JSON for programs, errors with their remedy, progress while waiting."""
 
 from __future__ import annotations
 
@@ -23,8 +23,17 @@ class Format(StrEnum):
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="text for people, json for programs.")]
 
-console = Console(highlight=False, soft_wrap=True)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_ROW_CHARACTERS = 110
+_WIDE = 200  # of output that no terminal shows: a log or a pipe should not be folded
+
+
+def _console(*, stderr: bool) -> Console:
+    plain = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=_WIDE)
+
+
+console = _console(stderr=False)
+_errors = _console(stderr=True)
 
 
 def show(result: Any, output: Format, as_text: Callable[[Any], None]) -> None:
@@ -52,6 +61,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) 
         shown.add_row(*("–" if value is None else _plain(str(value)) for value in row))
         count += 1
     console.print(shown if count else f"[dim]{_plain(empty)}[/]")
+
+
+def short(text: str) -> str:
+    """Return the first line of a text, cut to what fits a row."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= _ROW_CHARACTERS else line[: _ROW_CHARACTERS - 1] + "…"
 
 
 def waiting(what: str) -> Callable[[dict[str, Any]], None]:

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until stopped, as a service manager wants.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until stopped, as a service manager wants.")
+    ] = False,
 ) -> None:
     """Start the platform: online store, Ray, control plane, gateway."""
     record, process = start_platform(load_settings(), lambda step: console.print(f"[dim]·[/] {step}"))
@@ -45,14 +47,26 @@ def env(output: Output = Format.text) -> None:
     """Print the variables that Ray's own commands and other programs need: eval "$(gnomon env)"."""
     settings = load_settings()
     record = read_record(settings.folder)
-    token = (settings.folder / "token").read_text().strip()
-    variables = {"GNOMON_URL": record.url, "GNOMON_TOKEN": token, **record.environment()}
-    show(variables, output, lambda v: [typer.echo(f"export {name}={shlex.quote(value)}") for name, value in v.items()])
+    variables = {"GNOMON_URL": record.url, "GNOMON_TOKEN": access_token(), **record.environment()}
+    show(variables, output, _exports)
+
+
+def _exports(variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def access_token() -> str:
+    """Return the access token of this home's platform, or the one that the environment gives."""
+    settings = load_settings()
+    return settings.token.get_secret_value() if settings.token else (settings.folder / "token").read_text().strip()
 
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform running at the end.")] = False,
-    home: Annotated[Path, typer.Option(help="Folder to run in; emptied first if an earlier demo made it.")] = Path("gnomon-demo"),
+    home: Annotated[Path, typer.Option(help="Folder to run in; emptied first if an earlier demo made it.")] = Path(
+        "gnomon-demo"
+    ),
 ) -> None:
     """Run the example app `payments` through its whole life, on embedded parts."""
     from gnomon.examples.payments.demo import run_demo

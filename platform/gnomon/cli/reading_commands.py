@@ -8,6 +8,7 @@ import typer
 
 import gnomon
 from gnomon.cli.output import Format, Output, console, show, table
+from gnomon.cli.platform_commands import access_token
 from gnomon.cli.work_commands import show_operations
 
 
@@ -41,13 +42,15 @@ def _versions(found: list[dict[str, Any]]) -> None:
 
 
 def status(
-    link: Annotated[bool, typer.Option("--link", help="Print a link that logs a browser in to the status page.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Print a link that logs a browser in to the status page.")
+    ] = False,
     output: Output = Format.text,
 ) -> None:
     """Show the state of every part at a glance."""
     with gnomon.connect() as client:
         if link:
-            typer.echo(client.login_link())
+            typer.echo(f"{client.url}/login/{access_token()}")
             return
         show(client.status(), output, lambda s: _status(s, client.url))
 

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     deployment: Annotated[str, typer.Argument(help="Endpoint to ask.")],
-    fields: Annotated[list[str] | None, typer.Argument(help="Keys and request fields.", metavar="NAME=VALUE...")] = None,
+    fields: Annotated[
+        list[str] | None, typer.Argument(help="Keys and request fields.", metavar="NAME=VALUE...")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="JSON-lines file of rows instead; answers are JSON lines.")] = None,
     output: Output = Format.text,
 ) -> None:
@@ -53,13 +55,14 @@ def outcome(
 ) -> None:
     """Report what really happened, for monitoring and retraining."""
     if file is not None:
-        pairs = [(str(row["prediction_id"]), float(row["value"])) for row in read_rows(file, ("prediction_id", "value"))]
+        rows = read_rows(file, ("prediction_id", "value"))
+        values = {str(row["prediction_id"]): float(row["value"]) for row in rows}
     elif prediction is None or value is None:
         raise InvalidInput("an outcome needs a prediction id and a value", "gnomon outcome DEPLOYMENT PREDICTION VALUE")
     else:
-        pairs = [(prediction, value)]
+        values = {prediction: value}
     with gnomon.connect() as client:
-        result = client.outcomes(deployment, pairs)
+        result = client.outcome(deployment, values)
     show(result, output, lambda r: console.print(f"{r['received']} received, {r['added']} new"))
 
 
@@ -84,7 +87,8 @@ def read_rows(file: Path, required: tuple[str, ...] = ()) -> list[dict[str, Any]
     """Read a JSON-lines file of objects.
 
     Raises:
-        InvalidInput: It is absent or empty, or a line is no object or lacks a required field; the message has its number.
+        InvalidInput: It is absent or empty, or a line is no object or lacks a required field; the message has its
+        number.
     """
     if not file.is_file():
         raise InvalidInput(f"there is no file {file}", "give the path of a JSON-lines file")

@@ -1,4 +1,4 @@
-"""Commands that ask for work and wait for it: ingest, materialize, train, deploy, retrain; and the operations themselves."""
+"""Commands that ask for work and wait for it, and those that show and cancel what was asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import gnomon
-from gnomon.cli.output import Format, Output, console, show, table, waiting
+from gnomon.cli.output import Format, Output, console, short, show, table, waiting
 from gnomon.client import Client
 
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only ask for it.")]
@@ -22,15 +22,17 @@ def register(app: typer.Typer) -> None:
 def _do(
     client: Client, kind: str, target: str, arguments: dict[str, Any] | None, wait: bool, output: Format
 ) -> dict[str, Any]:  # fmt: skip
-    operation = client.submit(kind, target, arguments)
+    operation = client.operations.submit(kind, target, arguments)
     if not wait:
         console.print(f"{kind} {target}: asked for, operation {operation['id']}", markup=False)
         return operation
-    return client.wait(operation, on_progress=None if output is Format.json else waiting(f"{kind} {target}"))
+    return client.operations.wait(operation, on_progress=None if output is Format.json else waiting(f"{kind} {target}"))
 
 
 def ingest(
-    sources: Annotated[list[str] | None, typer.Argument(help="Sources; all when left out.", metavar="[SOURCE]...")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Sources; all when left out.", metavar="[SOURCE]...")
+    ] = None,
     wait: Wait = True,
     output: Output = Format.text,
 ) -> None:
@@ -101,7 +103,9 @@ def deploy(
     with gnomon.connect() as client:
         result = _do(client, "deploy", deployment, {} if version is None else {"version": version}, wait, output)
     if wait or output is Format.json:
-        show(result, output, lambda r: console.print(f"{r['deployment']}: version {r['version']} serves at {r['path']}"))
+        show(
+            result, output, lambda r: console.print(f"{r['deployment']}: version {r['version']} serves at {r['path']}")
+        )
 
 
 def retrain(
@@ -125,14 +129,20 @@ def operations(
 ) -> None:
     """Show what was asked for and how it stands."""
     with gnomon.connect() as client:
-        found = [client.operation(operation)] if operation else client.operations()
+        found = [client.operations.get(operation)] if operation else client.operations.newest()
     show(found[0] if operation else found, output, lambda _: show_operations(found))
 
 
 def show_operations(found: list[dict[str, Any]]) -> None:
     """Print operations as a table."""
     rows = (
-        [o["id"], f"{o['kind']} {o['target']}", o["state"], o["attempts"], (o["error"] or {}).get("message") or o["progress"]]
+        [
+            o["id"],
+            f"{o['kind']} {o['target']}",
+            o["state"],
+            o["attempts"],
+            short((o["error"] or {}).get("message") or o["progress"]),
+        ]
         for o in found
     )
     table(["id", "what", "state", "attempts", "last word"], rows, empty="nothing was asked for yet")
@@ -143,5 +153,5 @@ def cancel(
 ) -> None:  # fmt: skip
     """Cancel an operation that has not ended."""
     with gnomon.connect() as client:
-        result = client.cancel(operation)
+        result = client.operations.cancel(operation)
     show(result, output, lambda r: console.print(f"operation {r['id']} is {r['state']}"))

@@ -14,7 +14,7 @@ CHAMPION = "champion"
 """The alias of the version that serves."""
 
 
-class Deployment(Spec):
+class Deployment(Spec, init=False):
     """An endpoint that answers with the model's champion.
 
     Attributes:
@@ -43,7 +43,7 @@ class Deployment(Spec):
         return self
 
 
-class Drift(Part):
+class Drift(Part, init=False):
     """A comparison of the live window with the training reference.
 
     Attributes:
@@ -60,7 +60,7 @@ class Drift(Part):
     threshold: Annotated[float, Field(gt=0)] = 0.25
 
 
-class Quality(Part):
+class Quality(Part, init=False):
     """A bound on a metric of the predictions whose outcomes have come.
 
     Attributes:
@@ -76,7 +76,7 @@ class Quality(Part):
     max: float | None = None
 
 
-class Monitor(Spec):
+class Monitor(Spec, init=False):
     """What is watched on a deployment, how often, and what follows.
 
     Attributes:

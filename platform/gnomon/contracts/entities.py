@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from gnomon.contracts.specs import Spec, as_tuple
 
 
-class Entity(Spec):
+class Entity(Spec, init=False):
     """A thing with an identity, such as a customer.
 
     Attributes:

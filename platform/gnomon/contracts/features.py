@@ -24,7 +24,7 @@ FeatureReference = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,
 """`view` for all features of a view, or `view.feature`; also the name of a request feature."""
 
 
-class Column(Part):
+class Column(Part, init=False):
     """The newest value of a column that is valid at the time asked.
 
     Attributes:
@@ -45,7 +45,7 @@ class Column(Part):
         return {"name": values.get("column"), **values} if isinstance(values, dict) else values
 
 
-class Aggregation(Part):
+class Aggregation(Part, init=False):
     """A statistic of the entity's rows in the window `(t − window, t]`.
 
     Over no rows `count` and `count_distinct` are 0 and everything else is null; nulls are skipped (`count` of a column
@@ -92,7 +92,7 @@ class Aggregation(Part):
         return self
 
 
-class Derived(Part):
+class Derived(Part, init=False):
     """An expression over the other features of the same view, such as the ratio of two windows.
 
     Attributes:
@@ -112,7 +112,7 @@ class Derived(Part):
 AnyFeature = Annotated[Column | Aggregation | Derived, Field(discriminator="feature")]
 
 
-class FeatureView(Spec):
+class FeatureView(Spec, init=False):
     """Features of one entity from one source.
 
     Attributes:
@@ -172,7 +172,7 @@ def function_reference(value: Any) -> Any:
     return f"{'app' if module.startswith('gnomon_app_') else module}:{name}"
 
 
-class RequestFeature(Spec):
+class RequestFeature(Spec, init=False):
     """A feature computed when a prediction is asked for, from request fields and looked-up features.
 
     In training the request fields are the columns of the same names in the label's source. Exactly one of `expression`

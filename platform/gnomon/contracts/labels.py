@@ -11,7 +11,7 @@ from gnomon.contracts.expressions import AnyExpression
 from gnomon.contracts.specs import Reference, Spec
 
 
-class Label(Spec):
+class Label(Spec, init=False):
     """What a model learns: a column of a source, usable `delay` after the event.
 
     Every row of the source whose label is not null is a label row at its event time t, with the features of time t.

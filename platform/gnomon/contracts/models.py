@@ -18,7 +18,7 @@ REGRESSION_METRICS = ("rmse", "mae", "r2")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
 
 
-class TabularMLP(Part):
+class TabularMLP(Part, init=False):
     """A multi-layer perceptron over numbers and categories, trained with Ray Train's TorchTrainer.
 
     Attributes:
@@ -49,7 +49,7 @@ class TabularMLP(Part):
     seed: int = 0
 
 
-class Gate(Part):
+class Gate(Part, init=False):
     """A condition that a version's held-out metric must meet before it may serve.
 
     `better_than_champion_by` compares with the version that serves, on the same held-out rows; where none serves
@@ -86,7 +86,7 @@ def _as_references(value: Any) -> Any:
     return tuple(item.name if isinstance(item, FeatureView | RequestFeature) else item for item in items)
 
 
-class Model(Spec):
+class Model(Spec, init=False):
     """What is trained from which features to predict which label.
 
     Attributes:

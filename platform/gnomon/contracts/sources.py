@@ -20,7 +20,7 @@ _FORMATS: dict[str, FileFormat] = {
 }  # fmt: skip
 
 
-class FieldSpec(Part):
+class FieldSpec(Part, init=False):
     """What a column of a source holds; a row that breaks a rule is quarantined with the rule as its reason.
 
     Attributes:
@@ -55,7 +55,7 @@ def _as_field(value: Any) -> Any:
     return {"dtype": value} if isinstance(value, str) else value
 
 
-class DataSource(Spec):
+class DataSource(Spec, init=False):
     """Rows in files, each an event with an identity, an event time and a known time.
 
     A row's known time is its `known_time` column; without one it is the event time plus `known_delay`.

@@ -39,6 +39,10 @@ class Part(Value):
 
     positional: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, *, init: bool = True, **options: Any) -> None:
+        """Take `init=False`, which tells type checkers that our own `__init__` stands and none is made from the fields."""
+        super().__init_subclass__(**options)
+
     def __init__(self, *values: Any, **fields: Any) -> None:
         if len(values) > len(self.positional):
             raise InvalidDefinition(
@@ -52,7 +56,7 @@ class Part(Value):
             raise InvalidDefinition(*_explain(type(self), fields, error)) from error
 
 
-class Spec(Part):
+class Spec(Part, init=False):
     """A named definition: an entity, a source, a view, a model and so on."""
 
     positional: ClassVar[tuple[str, ...]] = ("name",)

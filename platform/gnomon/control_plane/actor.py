@@ -69,6 +69,9 @@ def start_control_plane(factory: str, poll_s: float = 0.5) -> Any:
     Args:
         factory: Function that builds the loop, as `module:function`.
         poll_s: Pause between two steps.
+
+    Returns:
+        The handle; it lives as long as the cluster, through every death of its process.
     """
     options = {"name": NAME, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     return _ACTOR.options(**options).remote(factory, poll_s)

@@ -76,6 +76,9 @@ def read_desired(definitions: AppliedApps, registry: Aliases, operations: Operat
         definitions: The applied apps.
         registry: Names the champions.
         operations: The stored operations.
+
+    Returns:
+        What should be, as it stands in one moment for each store.
     """
     endpoints: dict[str, EndpointTarget | None] = {}
     monitors: dict[str, WatchedMonitor] = {}

@@ -86,13 +86,14 @@ class Executor:
             self._change(action.monitor, lambda state: state.watch(action.operation_id))
         if action.expected_lease:
             self._ports.workers.stop(action.operation_id, action.expected_lease)
-        leased = self._ports.operations.lease(action.operation_id, action.expected_lease)
-        if leased is None:
+        identity, lease = action.operation_id, action.expected_lease + 1
+        self._memory.unstarted[identity] = lease  # first: a lease whose answer is lost is no dead worker
+        if self._ports.operations.lease(identity, action.expected_lease) is None:
+            del self._memory.unstarted[identity]
             return
-        self._memory.leased_us[leased.id] = machine_us
-        self._memory.workers[leased.id] = leased.lease
-        self._memory.unstarted[leased.id] = leased.lease
-        self._start(leased.id, leased.lease)
+        self._memory.leased_us[identity] = machine_us
+        self._memory.workers[identity] = lease
+        self._start(identity, lease)
 
     def _start(self, operation_id: str, lease: int) -> None:
         self._ports.workers.start(operation_id, lease)

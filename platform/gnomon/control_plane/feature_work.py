@@ -1,10 +1,8 @@
-"""The work of the operations `ingest` and `materialize`: which definitions they concern, and what is remembered of them."""
+"""The work of the operations `ingest` and `materialize`: what they concern, and what is remembered of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from gnomon.contracts.clocks import from_us
@@ -27,7 +25,10 @@ def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[st
     """
     app = parts.app_with(DataSource, operation.target).app
     source = app.get(DataSource, operation.target)
-    done = ingest(source, Path(app.root), parts.offline, parts.clock, local_rows=parts.local_rows, report=report)
+    done = ingest(
+        source, app.root, parts.offline, parts.clock,
+        local_rows=parts.local_rows, report=report, schema=app.schemas[source.name],
+    )  # fmt: skip
     rules = dict(done.quarantined)
     result = {
         "source": source.name, "files": done.files, "rows_read": done.rows_read, "rows_added": done.rows_added,
@@ -54,10 +55,9 @@ def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict
     report("computing values")
     now_us = parts.clock.now_us()
     done = materialize(app, view.name, parts.offline, parts.online, now_us)
-    result = {**_plain(asdict(done)), "view": view.name, "as_of": from_us(now_us).isoformat()}
+    result = {
+        "view": view.name, "entities": done.rows, "written": done.written_rows, "ignored": done.ignored_rows,
+        "source_version": done.source_version, "as_of": from_us(now_us).isoformat(),
+    }  # fmt: skip
     parts.states.put("materialize", view.name, result)
     return result
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}

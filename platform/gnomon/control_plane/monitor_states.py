@@ -53,6 +53,9 @@ class MonitorState:
             succeeded: Whether it said anything.
             fired: Whether it counts as firing.
             retrain: Id of the retraining that follows from it.
+
+        Returns:
+            The new state.
         """
         return replace(
             self,

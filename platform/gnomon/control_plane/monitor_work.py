@@ -1,6 +1,6 @@
 """The work of the operation `monitor`: compare the live window with the version's reference, and remember the finding.
 
-Whether to retrain is not decided here: the control loop reads the remembered finding.
+Whether to retrain is not decided here: the control loop reads the operation's result.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
@@ -20,6 +19,8 @@ from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import REFERENCE_FILE
 from gnomon.errors import Conflict
 from gnomon.evaluation.metrics import evaluate
+from gnomon.evaluation.references import SCORE, read_reference
+from gnomon.monitoring.drift import SCORE_COLUMN
 from gnomon.monitoring.evaluation import evaluate_monitor
 
 
@@ -41,11 +42,13 @@ def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None
     report("comparing the live window with the reference")
     now_us = parts.clock.now_us()
     live = parts.predictions.read(monitor.deployment, now_us - duration_us(monitor.window), now_us)
-    reference = pq.read_table(parts.artifacts.get_folder(champion.artifact) / REFERENCE_FILE)
+    reference = read_reference((parts.artifacts.get_folder(champion.artifact) / REFERENCE_FILE).read_bytes())
+    reference = reference.rename_columns([SCORE_COLUMN if n == SCORE else n for n in reference.column_names])
     done = evaluate_monitor(monitor, model.task, reference, live, now_us, _metrics)
     state = dict(parts.states.get("monitor", monitor.name) or {})
     state |= {
-        "operation": operation.id, "last_evaluated_us": now_us, "fired": done.fired, "summary": "; ".join(done.findings),
+        "operation": operation.id, "last_evaluated_us": now_us,
+        "fired": done.fired, "summary": "; ".join(done.findings),
         "rows": done.rows, "outcomes": done.outcomes, "model": model.name, "version": champion.number,
     }  # fmt: skip
     if done.fired:
@@ -53,10 +56,8 @@ def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None
         details = {"findings": list(done.findings), "version": champion.number}
         parts.audit.record("control-plane", "monitor fired", f"monitor/{monitor.name}", details)
     parts.states.put("monitor", monitor.name, state)
-    return {
-        "monitor": monitor.name, "fired": done.fired, "findings": list(done.findings), "rows": done.rows,
-        "outcomes": done.outcomes, "at": from_us(now_us).isoformat(),
-    }  # fmt: skip
+    fired_rules = [rule.words for rule in done.rules if rule.fired]
+    return {**done.as_json(), "fired_rules": fired_rules, "at": from_us(now_us).isoformat()}
 
 
 def _metrics(task: Any, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> Mapping[str, float]:

@@ -31,7 +31,7 @@ class Memory:
 
     Attributes:
         workers: Leases by operation whose worker may run.
-        unstarted: Leases by operation that were given here and whose start was not confirmed.
+        unstarted: Leases by operation that were asked for here and whose start was not confirmed.
         leased_us: When an operation got its last lease here (the machine's time).
         deployed: What was asked for, by deployment.
         seeded: Whether the cancelled operations of an earlier loop were looked at.
@@ -86,18 +86,21 @@ def observe(
         workers: Asked for the workers of running operations.
         endpoints: Asked for what serves.
         machine_us: The machine's time.
+
+    Returns:
+        What is.
     """
     running = {op.id: op for op in desired.operations if op.state == "running"}
     alive = {op.id: is_alive for op in running.values() if (is_alive := _alive(workers, op.id, op.lease)) is not None}
     cancelled = _cancelled(desired, memory, operations, workers)
     memory.workers |= {op.id: op.lease for op in running.values()}
-    for forgotten in memory.leased_us.keys() - running.keys():
-        memory.leased_us.pop(forgotten)
-        memory.unstarted.pop(forgotten, None)
+    for remembered in (memory.leased_us, memory.unstarted):
+        for ended in remembered.keys() - running.keys():
+            del remembered[ended]
     monitors = {name: MonitorState.from_json(document) for name, document in states.all(SCHEDULE).items()}
     return Observed(
         alive,
-        frozenset(name for name, lease in memory.unstarted.items() if running[name].lease == lease),
+        frozenset(op.id for op in running.values() if memory.unstarted.get(op.id) == op.lease),
         dict(memory.leased_us),
         cancelled,
         _statuses(endpoints),

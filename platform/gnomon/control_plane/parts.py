@@ -1,6 +1,6 @@
 """Parts: every port that the platform's work needs, picked once by `composition` and handed down.
 
-Used by the work of operations, by the control loop's factory and by the gateway; tests build one with parts of their own.
+Used by the work of operations, by the control loop's factory and by the gateway; tests build one of their own.
 """
 
 from __future__ import annotations

@@ -48,6 +48,9 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> list[Action]
         desired: What should be.
         observed: What is, read after `desired`.
         now_us: The platform's time, for everything that is due.
+
+    Returns:
+        The actions, none where all is as it should be.
     """
     return [
         *_stop_cancelled(observed),

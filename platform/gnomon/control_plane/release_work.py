@@ -1,4 +1,4 @@
-"""The work of `deploy` and `retrain`: promotion is moving the alias `champion`; the control loop then makes it serve."""
+"""The work of `deploy` and `retrain`: promotion moves the alias `champion`; the control loop then makes it serve."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gnomon.errors import Conflict, InvalidInput, OperationFailed
 
 Report = Callable[[str], None]
 _START_TIMEOUT_S = 180.0
+_UNHEALTHY_S = 20.0  # Ray Serve starts a replica several times before it gives up
 
 
 def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
@@ -82,18 +83,22 @@ def _promote(model: str, number: int, reason: str, parts: Parts) -> None:
 
 def _await_serving(deployment: str, number: int, parts: Parts, report: Report) -> None:
     """Wait until the control loop has seen the endpoint healthy at the version; real time, not the platform's clock."""
-    deadline, last = time.monotonic() + _START_TIMEOUT_S, ""
-    while time.monotonic() < deadline:
+    began, last = time.monotonic(), ""
+    unhealthy_since: float | None = None
+    while time.monotonic() - began < _START_TIMEOUT_S:
         seen = parts.states.get("endpoint", deployment) or {}
         if seen.get("version") == number and seen.get("state") == "healthy":
             return
+        unhealthy_since = (unhealthy_since or time.monotonic()) if seen.get("state") == "unhealthy" else None
+        if unhealthy_since is not None and time.monotonic() - unhealthy_since > _UNHEALTHY_S:
+            break
         line = f"waiting for version {number} to serve: {seen.get('state', 'not started')}"
         if line != last:
             report(line)
             last = line
         time.sleep(0.2)
     raise OperationFailed(
-        f"deployment '{deployment}' does not serve version {number} after {_START_TIMEOUT_S:.0f} s: "
+        f"deployment '{deployment}' does not serve version {number} after {time.monotonic() - began:.0f} s: "
         f"{(parts.states.get('endpoint', deployment) or {}).get('message', 'no word from it')}",
         "`gnomon status` shows its state, `gnomon logs` why",
     )

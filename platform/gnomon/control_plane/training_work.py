@@ -1,7 +1,7 @@
 """The work of the operation `train`: training set, training, evaluation on later rows, registration.
 
-Every step can be repeated: the run's id is the operation's, the training set is content-addressed, checkpoints are kept in
-the run's folder, and a run registers one version. `release_work.retrain_model` builds on it.
+Every step can be repeated: the run's id is the operation's, the training set is content-addressed, checkpoints are kept
+in the run's folder, and a run registers one version. `release_work.retrain_model` builds on it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
     scores = predictor.predict(model_columns(holdout, signature))
     metrics = evaluate(model.task, _labels(holdout), scores)
     gates = check_gates(model.gates, metrics, _champion_metrics(model, signature, holdout, parts))
-    digest = _store(trained, holdout, scores, parts)
+    digest = _store(trained, signature, holdout, scores, parts)
     lineage = _lineage(run_id, applied, signature, training_set, _store_table(training_set.table, folder, parts))
     version = parts.registry.register(model_name, digest, signature, metrics, lineage)
     parts.states.put("gates", f"{model_name}/{version.number}", {"passed": gates.passed, "lines": list(gates.lines)})
@@ -135,7 +135,7 @@ def _epoch_reporter(
     def epoch_done(epoch: int, metrics: Mapping[str, float]) -> None:
         parts.tracker.log(run_id, epoch, metrics)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        report(f"epoch {epoch + 1} of {model.trainer.epochs}: {shown}")
+        report(f"epoch {epoch} of {model.trainer.epochs}: {shown}")
 
     return epoch_done
 
@@ -154,9 +154,12 @@ def _champion_metrics(
     return evaluate(model.task, _labels(holdout), scores)
 
 
-def _store(trained: Trained, holdout: pa.Table, scores: np.ndarray[Any, Any], parts: Parts) -> str:
+def _store(
+    trained: Trained, signature: Signature, holdout: pa.Table, scores: np.ndarray[Any, Any], parts: Parts
+) -> str:  # fmt: skip
     """Add the monitoring reference to the trained folder and store it whole."""
-    (trained.folder / REFERENCE_FILE).write_bytes(build_reference(holdout, scores))
+    inputs = holdout.select([column.name for column in signature.inputs])
+    (trained.folder / REFERENCE_FILE).write_bytes(build_reference(inputs, scores))
     return parts.artifacts.put_folder(trained.folder)
 
 

@@ -41,7 +41,13 @@ def status_page(status: Mapping[str, Any]) -> str:
         status: As `gateway.status.platform_status` returns it.
     """
     states = [part["state"] for part in status["parts"]] + [d["state"] for d in status["deployments"]]
-    verdict = "bad" if any(_tone(s) == "bad" for s in states) else "busy" if any(_tone(s) == "busy" for s in states) else "good"
+    verdict = (
+        "bad"
+        if any(_tone(s) == "bad" for s in states)
+        else "busy"
+        if any(_tone(s) == "busy" for s in states)
+        else "good"
+    )
     return _environment().get_template("status.html").render(status=status, verdict=verdict)
 
 

@@ -119,7 +119,8 @@ def _decoded(value: bytes | None) -> str | None:
 
 def undecodable(column: pa.Array | pa.ChunkedArray, cells: pa.Array) -> Mask:
     """Mark the cells whose bytes are not UTF-8 text: `flat` made them null."""
-    return as_mask(cells.is_null()) & ~np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    lost: Mask = as_mask(cells.is_null()) & ~np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    return lost
 
 
 def _as_text(cells: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
@@ -48,9 +49,9 @@ def read_csv(data: bytes, header: Sequence[str], first_line: int, path: str) -> 
         for row in bad
     )
 
-    def raw(position: int) -> str:
-        cells = {name: _text(table.column(i)[position].as_py()) for i, name in enumerate(header)}
-        return json.dumps(cells, ensure_ascii=False)
+    def raw(positions: npt.NDArray[np.int64]) -> list[str]:
+        cells = [[_text(cell) for cell in column.take(positions).to_pylist()] for column in table.columns]
+        return [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in zip(*cells, strict=True)]
 
     columns = {name: table.column(i) for i, name in enumerate(header)}
     return RawRows(columns, table.num_rows, np.delete(lines, bad_positions), rejects, raw)

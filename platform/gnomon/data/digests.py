@@ -58,7 +58,8 @@ def hash_cells(array: pa.Array, lane: np.uint64 = _LANES[0]) -> Words:
         return _hash_text(array, lane)
     if pa.types.is_floating(array.type):
         values = np.asarray(pc.fill_null(array, 0.0).to_numpy(zero_copy_only=False), dtype=np.float64)
-        whole = (np.abs(values) < 2.0**63) & (np.floor(values) == values)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is no whole number either
+            whole = (np.abs(values) < 2.0**63) & (np.floor(values) == values)
         integers = np.where(whole, values, 0.0).astype(np.int64).view(np.uint64)
         bits = np.where(np.isnan(values), _NAN_BITS, values.view(np.uint64))
         return _mixed(np.where(whole, integers, bits ^ _MIX_2) + lane)

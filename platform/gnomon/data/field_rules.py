@@ -105,7 +105,7 @@ def _field_faults(source: DataSource, name: str, field: FieldSpec, values: pa.Ar
             allowed = pa.array(field.one_of).cast(values.type)
         except (pa.ArrowException, TypeError) as error:
             raise InvalidDefinition(
-                f"source '{source.name}': one_of {list(field.one_of)} of field '{name}' does not fit its type {field.dtype}",
+                f"source '{source.name}': one_of {list(field.one_of)} of field '{name}' do not fit type {field.dtype}",
                 f"list values of type {field.dtype}",
             ) from error
         listed = ", ".join(str(value) for value in field.one_of[:8]) + ("…" if len(field.one_of) > 8 else "")

@@ -2,7 +2,7 @@
 
 Called by the client's `ingest` and by the control plane's operation of that name. Small inputs are handled in this
 process; larger ones by `ray_ingestion`, with the same functions. Killed at any moment and started again it goes on
-where it was: batches that were committed are known by their ids, and every row of the others is compared with the table.
+where it was: batches that were committed are known by their ids, and the rows of others are compared with the table.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gnomon.data.source_schema import read_schema
 from gnomon.data.validation import judge, require_columns
 
 _RAY_BATCH_BYTES = 2**30
+_RAY_BATCH_ROWS = 10_000_000
 
 ConnectRay = Callable[[], None]
 
@@ -89,7 +90,11 @@ def ingest(
         if connect_ray is not None:
             connect_ray()
         do = ingest_on_ray
-        limits = replace(limits, batch_bytes=max(limits.batch_bytes, _RAY_BATCH_BYTES))
+        limits = replace(
+            limits,
+            batch_bytes=max(limits.batch_bytes, _RAY_BATCH_BYTES),
+            batch_rows=max(limits.batch_rows, _RAY_BATCH_ROWS),
+        )
     batches = group_batches(source, columns, parts, limits)
     counts: list[BatchCounts] = []
     for number, batch in enumerate(batches, start=1):

@@ -124,7 +124,11 @@ def _rows_of(
     table: pa.Table, lines: npt.NDArray[np.int64], rejects: tuple[Reject, ...], texts: Sequence[bytes]
 ) -> RawRows:  # fmt: skip
     columns = {name: table.column(name) for name in table.column_names}
-    return RawRows(columns, len(lines), lines, rejects, lambda position: texts[position].decode(errors="replace"))
+
+    def raw(positions: npt.NDArray[np.int64]) -> list[str]:
+        return [texts[position].decode(errors="replace") for position in positions]
+
+    return RawRows(columns, len(lines), lines, rejects, raw)
 
 
 class _Dumped(Sequence[bytes]):

@@ -41,11 +41,11 @@ class RawRows:
         rows: Number of rows.
         lines: Line of each row, as in `Reject`.
         rejects: What could not even be split into columns.
-        raw: Returns the row at a position as JSON text; called for rejected rows only.
+        raw: Returns the rows at positions as JSON texts; called for rejected rows only.
     """
 
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
     lines: npt.NDArray[np.int64]
     rejects: tuple[Reject, ...]
-    raw: Callable[[int], str]
+    raw: Callable[[npt.NDArray[np.int64]], list[str]]

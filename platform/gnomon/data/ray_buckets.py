@@ -95,7 +95,7 @@ class BucketStage:
     schema: Mapping[str, Dtype]
     offline: OfflineStore
 
-    def __call__(self, bucket: pa.Table) -> pa.Table:
+    def staged(self, bucket: pa.Table) -> pa.Table:
         """Return one row for the table's rows and one for the rejects."""
         rows = _of_kind(bucket, Kind.ROW).select(table_schema(self.schema).names)
         fresh = drop_known(rows, _of_kind(bucket, Kind.STORED_ROW))
@@ -124,6 +124,11 @@ class BucketStage:
             "rule_rows": list(rules.values()),
         }
         return pa.Table.from_pylist([row], schema=_RESULT)
+
+
+def stage_bucket(bucket: pa.Table, stage: BucketStage) -> pa.Table:
+    """Stage one bucket; a function, because Ray Data names its operators after functions."""
+    return stage.staged(bucket)
 
 
 def _of_kind(block: pa.Table, kind: Kind) -> pa.Table:

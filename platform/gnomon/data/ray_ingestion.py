@@ -22,7 +22,7 @@ from gnomon.contracts.offline_store import OfflineStore, StagedFile
 from gnomon.contracts.sources import DataSource
 from gnomon.data.appending import until_no_conflict
 from gnomon.data.ingest_reports import BatchCounts
-from gnomon.data.ray_buckets import BucketStage, Kind, judge_part, stored_rows
+from gnomon.data.ray_buckets import BucketStage, Kind, judge_part, stage_bucket, stored_rows
 from gnomon.data.source_files import Batch
 from gnomon.data.validation import reject_schema, table_schema
 from gnomon.errors import GnomonError, OperationFailed, Unavailable
@@ -52,7 +52,7 @@ def ingest_on_ray(
         raise Unavailable(
             f"source '{source.name}' is too large for one process, and Ray is not connected", "run: gnomon up"
         )
-    _be_quiet()
+    _configure()
     work = _Work(batch, source, dict(schema), offline, now_us)
     try:
         judged = work.judged().materialize()
@@ -87,9 +87,11 @@ class _Work:
         """Return the dataset of all rows and rejects."""
         numbers = [{"part": number} for number in range(len(self.batch.parts))]
         return ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
-            judge_part, fn_kwargs={"batch": self.batch, "source": self.source, "schema": self.schema, "now_us": self.now_us},
-            batch_size=1, batch_format="pyarrow",
-        )  # fmt: skip
+            judge_part,
+            fn_kwargs={"batch": self.batch, "source": self.source, "schema": self.schema, "now_us": self.now_us},
+            batch_size=1,
+            batch_format="pyarrow",
+        )
 
     def extent_of(self, judged: Any) -> _Extent:
         """Summarise each block where it lies, and add up the summaries."""
@@ -149,7 +151,9 @@ class _Work:
         grouped = data.map_batches(
             _with_bucket, fn_kwargs={"buckets": buckets}, batch_size=None, batch_format="pyarrow"
         ).groupby("_bucket", num_partitions=buckets)
-        rows: list[dict[str, Any]] = grouped.map_groups(stage, batch_format="pyarrow").take_all()
+        rows: list[dict[str, Any]] = grouped.map_groups(
+            stage_bucket, fn_kwargs={"stage": stage}, batch_format="pyarrow"
+        ).take_all()
         return rows
 
 
@@ -180,8 +184,10 @@ def _staged_file(fields: Mapping[str, Any]) -> StagedFile:
     return StagedFile(**fields)
 
 
-def _be_quiet() -> None:
-    ray.data.DataContext.get_current().enable_progress_bars = False
+def _configure() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # else what a task raised reaches the driver as text only
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

@@ -36,12 +36,14 @@ class Limits:
         part_bytes: A file larger than this is read in parts of about this size, each in the memory of one process.
         part_rows: The same for Parquet files, by rows, because their bytes are compressed.
         batch_bytes: Parts are committed together up to this many bytes.
+        batch_rows: The same by rows, as far as they are known beforehand.
         batch_files: Parts are committed together up to this many.
     """
 
     part_bytes: int = 32 * 2**20
     part_rows: int = 500_000
     batch_bytes: int = 64 * 2**20
+    batch_rows: int = 1_000_000
     batch_files: int = 256
 
 
@@ -176,13 +178,14 @@ def group_batches(
 
 def _groups(parts: Sequence[FilePart], limits: Limits) -> Iterator[list[FilePart]]:
     group: list[FilePart] = []
-    size_bytes = 0
+    size_bytes = rows = 0
     for part in parts:
-        if group and (size_bytes + part.size_bytes > limits.batch_bytes or len(group) == limits.batch_files):
+        size_bytes, rows = size_bytes + part.size_bytes, rows + part.rows
+        full = size_bytes > limits.batch_bytes or rows > limits.batch_rows or len(group) == limits.batch_files
+        if group and full:
             yield group
-            group, size_bytes = [], 0
+            group, size_bytes, rows = [], part.size_bytes, part.rows
         group.append(part)
-        size_bytes += part.size_bytes
     if group:
         yield group
 

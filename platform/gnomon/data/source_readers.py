@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from gnomon.contracts.columns import Dtype
@@ -28,7 +29,7 @@ def read_part(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
         schema: Columns of the source; the file's other columns are left out of the rows.
 
     Returns:
-        Its rows in order. Columns that a CSV or Parquet file lacks are absent, members that a JSON object lacks are null.
+        Its rows in order. Columns that a CSV or Parquet file lacks are absent, members that a JSON object lacks null.
 
     Raises:
         InvalidInput: The file changed since it was scanned.
@@ -52,7 +53,7 @@ def _parquet_rows(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
     lines = np.arange(part.first_line, part.first_line + table.num_rows, dtype=np.int64)
     columns: dict[str, pa.ChunkedArray] = {name: table.column(name) for name in table.column_names}
 
-    def raw(position: int) -> str:
-        return json.dumps(table.slice(position, 1).to_pylist()[0], default=str, ensure_ascii=False)
+    def raw(positions: npt.NDArray[np.int64]) -> list[str]:
+        return [json.dumps(row, default=str, ensure_ascii=False) for row in table.take(positions).to_pylist()]
 
     return RawRows(columns, table.num_rows, lines, (), raw)

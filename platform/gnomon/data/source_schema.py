@@ -64,10 +64,10 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
             schema[name] = _require_supported(source, name, dtype)
         if name in SYSTEM_COLUMNS:
             raise InvalidInput(f"source '{source.name}': the name of column '{name}' is reserved", "rename the column")
-    for name in (source.event_time, source.known_time):
-        if name is not None and schema[name] != "timestamp":
+    for time in (source.event_time, source.known_time):
+        if time is not None and schema[time] != "timestamp":
             raise InvalidDefinition(
-                f"source '{source.name}': time column '{name}' is declared as {schema[name]}",
+                f"source '{source.name}': time column '{time}' is declared as {schema[time]}",
                 "declare it as timestamp, and how it is written with time_format=",
             )
     return schema

@@ -104,7 +104,8 @@ def record_lines(data: bytes, first_line: int) -> npt.NDArray[np.int64]:
         ends = np.append(ends, len(text))
     starts = np.append(0, ends[:-1] + 1) if len(ends) else ends
     stripped_ends = ends - (text[np.maximum(ends - 1, 0)] == ord("\r"))
-    return np.searchsorted(newlines, starts[stripped_ends > starts]).astype(np.int64) + first_line
+    lines: npt.NDArray[np.int64] = np.searchsorted(newlines, starts[stripped_ends > starts]).astype(np.int64)
+    return lines + first_line
 
 
 def _record_length(data: bytes) -> int:

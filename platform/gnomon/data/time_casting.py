@@ -142,7 +142,7 @@ def _read_format(texts: pa.Array, source: DataSource) -> pa.Array:
     rest = pc.if_else(fast.is_null(), texts, pa.scalar(None, pa.string()))
     if rest.null_count == len(rest):
         return fast
-    return pc.coalesce(fast, _each(rest, lambda text: datetime.strptime(text, time_format), target))  # noqa: DTZ007
+    return pc.coalesce(fast, _each(rest, lambda text: datetime.strptime(text, time_format), target))
 
 
 def _each(texts: pa.Array, read: Callable[[str], datetime], target: pa.DataType) -> pa.Array:

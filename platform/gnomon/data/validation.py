@@ -7,10 +7,12 @@ changes nothing. Whole columns are read and compared at once; only rejected rows
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,6 +36,9 @@ REJECT_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("file", pa.string()), ("line", pa.int64()), ("rule", pa.string()), ("reason", pa.string()), ("raw", pa.string()),
 )  # fmt: skip
 """Columns of a quarantine table beside the system columns and `batch`."""
+
+
+_SHOWN_LETTERS = 80
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
     for fault in faults:
         found = np.flatnonzero(fault.rows & good)
         good[found] = False
-        rejects.extend(_reject(raw, position, fault, event_time) for position in found.tolist())
+        rejects.extend(_rejects(raw, found, fault, event_time))
     known_time = _known_time(columns, source)
     system = [event_time, known_time, pa.array(np.full(raw.rows, now_us)).cast(TIME), ids]
     whole = pa.table([*columns.values(), *system, row_digests(columns)], schema=table_schema(schema))
@@ -181,10 +186,14 @@ def _require_zones(raw: RawRows, part: FilePart, source: DataSource, readings: M
             )
 
 
-def _reject(raw: RawRows, position: int, fault: Fault, event_time: pa.Array) -> Reject:
-    cell = flat(raw.columns[fault.column].slice(position, 1))[0].as_py() if fault.column in raw.columns else None
-    shown = str(cell) if len(str(cell)) <= 80 else f"{str(cell)[:80]}…"
-    time_us = event_time[position].cast(pa.int64()).as_py()
+def _rejects(raw: RawRows, found: npt.NDArray[np.int64], fault: Fault, event_time: pa.Array) -> Iterator[Reject]:
+    times_us = event_time.cast(pa.int64()).take(found).to_pylist()
+    cells: list[Any] = [None] * len(found)
     if fault.rule == "future":
-        shown, time_us = from_us(time_us).isoformat(), None
-    return Reject(int(raw.lines[position]), fault.rule, fault.reason.replace("{}", shown), raw.raw(position), time_us)
+        cells = [from_us(time_us).isoformat() for time_us in times_us]
+        times_us = [None] * len(found)
+    elif fault.column in raw.columns:
+        cells = flat(raw.columns[fault.column].take(found)).to_pylist()
+    for line, cell, text, time_us in zip(raw.lines[found], cells, raw.raw(found), times_us, strict=True):
+        shown = str(cell) if len(str(cell)) <= _SHOWN_LETTERS else f"{str(cell)[:_SHOWN_LETTERS]}…"
+        yield Reject(int(line), fault.rule, fault.reason.replace("{}", shown), text, time_us)

@@ -36,6 +36,9 @@ def check_gates(gates: Sequence[Gate], candidate: Sequence[Metric], champion: Se
         candidate: Metrics of the new version.
         champion: Metrics of the serving version on the same held-out rows; None where none serves.
 
+    Returns:
+        The verdict, with a sentence for each condition.
+
     Example:
         >>> gate = Gate("roc_auc", min=0.7)
         >>> check_gates([gate], [Metric("roc_auc", 0.64, 0.61, 0.67)], None).lines

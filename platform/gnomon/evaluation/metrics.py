@@ -38,6 +38,9 @@ def evaluate(
         seed: Of the bootstrap; equal arguments give equal intervals.
         samples: Bootstrap samples.
 
+    Returns:
+        The metrics, each with its interval.
+
     Raises:
         InvalidInput: There are no rows, lengths differ, or a label or score is not what the task takes.
 
@@ -119,9 +122,7 @@ class _Binary:
 def _roc_auc(positives: Array, negatives: Array) -> float:
     """Return the share of (positive, negative) pairs in the right order, ties as half (Mann–Whitney U).
 
-    Args:
-        positives: Up to and including each distinct score, ascending.
-        negatives: The same of negatives.
+    Both arrays count the rows up to and including each distinct score, ascending.
     """
     new_positives = np.diff(positives, prepend=0).astype(np.float64)
     new_negatives = np.diff(negatives, prepend=0)

@@ -28,6 +28,9 @@ def build_reference(inputs: pa.Table, scores: np.ndarray[Any, Any], seed: int = 
         scores: The version's predictions for these rows.
         seed: Of the sample; equal arguments give equal bytes.
 
+    Returns:
+        The bytes of a Parquet file, as `read_reference` takes them.
+
     Raises:
         InvalidInput: There are no rows, the lengths differ, or an input has the score's name.
     """
@@ -45,7 +48,13 @@ def build_reference(inputs: pa.Table, scores: np.ndarray[Any, Any], seed: int = 
 
 
 def read_reference(content: bytes) -> pa.Table:
-    """Return the table that `build_reference` made: the inputs, then `_score`.
+    """Read the bytes that `build_reference` made.
+
+    Args:
+        content: Bytes of a Parquet file.
+
+    Returns:
+        The inputs, then `_score`.
 
     Raises:
         CorruptData: The bytes are no such table.

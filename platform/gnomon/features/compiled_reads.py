@@ -33,7 +33,10 @@ class CompiledRead:
         self.plan = plan
         self._width = len(plan.features)
         by_keys: dict[Any, list[int]] = {}
+        wanted = {layout for layout, _ in plan.features}
         for index, layout in enumerate(plan.layouts):
+            if index not in wanted:
+                continue
             by_keys.setdefault(layout.keys, []).append(index)
         self._groups: list[tuple[EntityKeys, bytes, bytes]] = []
         views: list[_CompiledView] = []
@@ -63,8 +66,8 @@ class CompiledRead:
             parts += [b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in encoder.encode(keys)]
         return b"".join(parts)
 
-    def answer(self, replies: Sequence[list[bytes | None]], now_us: int) -> OnlineRows:
-        """Turn the replies into values, statuses and ages.
+    def answer(self, replies: Sequence[list[bytes | None]], rows: int, now_us: int) -> OnlineRows:
+        """Turn the replies for n rows into values, statuses and ages.
 
         Raises:
             CorruptData: A stored row cannot be read.
@@ -75,7 +78,6 @@ class CompiledRead:
             columns, found, ages = view.answer(replies, now_us)
             age_us = ages.repeat(self._width).reshape(len(ages), self._width)
             return OnlineRows(dict(zip(view.names, columns, strict=True)), found, age_us)
-        rows = len(replies) // len(self._groups)
         status = np.empty((rows, self._width), np.uint8)
         age_us = np.empty((rows, self._width), np.int64)
         values: dict[str, Array] = dict.fromkeys(self.plan.names, _NOTHING)
@@ -108,7 +110,7 @@ class _CompiledView:
         picks = [decoded_at[i] for i in wanted]
         self.picks = None if picks == list(range(len(layout.columns))) else picks
         self.wanted = None if wanted == list(range(len(layout.columns))) else np.array(wanted)
-        contiguous = target == list(range(target[0], target[0] + len(target))) if target else False
+        contiguous = target == list(range(target[0], target[0] + len(target)))
         self.target: Any = slice(target[0], target[0] + len(target)) if contiguous else np.array(target, np.intp)
         self.is_whole = contiguous and len(target) == len(plan.features)
         self.defaults = [_default_of(layout, column) for column in self.columns]

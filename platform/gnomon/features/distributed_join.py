@@ -1,9 +1,9 @@
 """The point-in-time join on Ray: events are shuffled twice, then every partition is joined by `view_rows`.
 
-Called by `point_in_time` and `materialization` for inputs above their `local_rows`. The first shuffle brings all versions
-of an event together, so that each learns when it was superseded, even by a version of another entity; the second brings
-together the events of an entity. Tasks are pure and read files, so that Ray may repeat any of them. No process holds more
-than its files' or its partition's share; what lies between is in Ray's object store, which spills to disk.
+Called by `point_in_time` and `materialization` for inputs above `local_rows`. The first shuffle brings all versions of
+an event together, so that each learns when it was superseded, even by a version of another entity; the second brings
+together the events of an entity. Tasks are pure and read files, so that Ray may repeat any of them. No process holds
+more than its files' or its partition's share; what lies between is in Ray's object store, which spills to disk.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from gnomon.features.view_rows import view_values
 
 _READ_ROWS = 1_000_000
 """Rows of the files that one task reads, where files are smaller than that."""
+
 
 def join_on_ray(
     app: App, view: FeatureView, names: Sequence[str], offline: OfflineStore, requests: pa.Table, version: int, *,

@@ -1,7 +1,7 @@
-"""Columns of events and requests as numpy arrays: entity codes, times, tie-breaks. Called by `event_order` and the joins.
+"""Columns of events and requests as numpy arrays: entity codes, times, ties. Called by `event_order` and the joins.
 
-An entity code is a small integer that stands for one combination of key values; −1 stands for a null key, or for an entity
-that is not asked for.
+An entity code is a small integer that stands for one combination of key values; −1 stands for a null key, or for an
+entity that is not asked for.
 """
 
 from __future__ import annotations
@@ -84,12 +84,13 @@ def entity_codes(requests: pa.Table, events: pa.Table, keys: Sequence[str]) -> t
         known_packed = pc.unique(packed).filter(pc.greater_equal(pc.unique(packed), 0))
         found = _positions(pa.array(_pack(found, theirs, len(known))), known_packed)
         asked, number = _positions(packed, known_packed), len(known_packed)
-    assert asked is not None and found is not None, "a view has at least one key"
+    assert asked is not None, "a view has at least one key"
+    assert found is not None
     return asked, found, number
 
 
 def tie_ranks(table: pa.Table, name: str, rows: Int64s) -> Int64s:
-    """Rank a text column's values among the given rows, so that numbers can be sorted by it; nulls and absence rank 0."""
+    """Rank a text column's values among the given rows, so that they sort as numbers; nulls and absence rank 0."""
     if name not in table.column_names:
         return np.zeros(len(rows), np.int64)
     encoded = column(table, name).take(pa.array(rows)).cast(pa.string()).dictionary_encode()

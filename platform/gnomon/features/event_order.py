@@ -65,8 +65,7 @@ def superseded_us(events: pa.Table) -> Int64s:
     if SUPERSEDED in events.column_names:
         return times_us(events, SUPERSEDED)
     result = np.full(events.num_rows, NEVER_US, np.int64)
-    ids = pl.Series(column(events, EVENT_ID))
-    rows = np.flatnonzero((ids.is_duplicated() & ids.is_not_null()).to_numpy())
+    rows = _rows_with_versions(pl.Series(column(events, EVENT_ID)))
     if not len(rows):
         return result
     known = times_us(events, KNOWN_TIME)
@@ -76,6 +75,17 @@ def superseded_us(events: pa.Table) -> Int64s:
     same = names[order][1:] == names[order][:-1]
     result[rows[order[:-1][same]]] = known[rows[order[1:][same]]]
     return result
+
+
+def _rows_with_versions(ids: pl.Series) -> Int64s:
+    """Return the rows whose id occurs more than once; equal hashes of unequal ids may add rows, which harms nothing."""
+    hashes = ids.hash().to_numpy()
+    ordered = np.sort(hashes)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(repeated):
+        return np.zeros(0, np.int64)
+    found = repeated[np.minimum(np.searchsorted(repeated, hashes), len(repeated) - 1)] == hashes
+    return np.flatnonzero(found & ids.is_not_null().to_numpy())
 
 
 def order_events(events: pa.Table, requests: pa.Table, keys: Sequence[str]) -> tuple[OrderedEvents, Int64s]:
@@ -114,7 +124,7 @@ def first_after(times: Int64s, low: Int64s, high: Int64s, bound_us: Int64s) -> I
     low, high = low.copy(), high.copy()
     if not len(times):
         return low
-    for _ in range(len(times).bit_length()):
+    for _ in range(int((high - low).max(initial=0)).bit_length()):
         middle = (low + high) >> 1
         open_ = low < high
         right = open_ & (times[np.minimum(middle, len(times) - 1)] <= bound_us)

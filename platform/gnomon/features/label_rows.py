@@ -1,4 +1,4 @@
-"""The rows that a model may learn from at a given moment, and why the others may not be used. Called by `training_sets`."""
+"""The rows that a model may learn from at a moment, and why the others may not be used. Called by `training_sets`."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def usable_label_rows(
 ) -> LabelRows:  # fmt: skip
     """Select the label rows that may be learned from at `as_of_us`.
 
-    A row takes part in the version visible at `as_of_us`, if its event time plus the label's delay has passed, its label
-    is not null and the label's filter is true. `Model.history` keeps the last stretch before `as_of_us − delay`.
+    A row takes part in the version visible at `as_of_us`, if its event time plus the label's delay has passed, its
+    label is not null and the label's filter is true. `Model.history` keeps the last stretch before `as_of_us − delay`.
 
     Args:
         app: An app whose schemas are resolved.
@@ -142,8 +142,9 @@ def _nothing_usable(
     later = usable_from_us[usable_from_us > as_of_us]
     hint = f"labels become usable {format_duration(label.delay)} after their event"
     hint += f": the earliest at {from_us(int(later.min())).isoformat()}" if len(later) else ""
+    when = from_us(as_of_us).isoformat()
     return InvalidInput(
-        f"model '{model.name}': source '{label.source}' has no usable label row at {from_us(as_of_us).isoformat()} ({counts})",
+        f"model '{model.name}': source '{label.source}' has no usable label row at {when} ({counts})",
         hint,
         {"dropped": dict(dropped)},
     )

@@ -95,9 +95,9 @@ def materialize(
 def entity_rows(app: App, view: FeatureView, events: pa.Table, as_of_us: int) -> pa.Table:
     """Compute one row per entity, ready for `OnlineStore.write`.
 
-    A view with an aggregation gives every entity that was ever seen a row of the time `as_of_us`, also one whose windows
-    are empty, so that its old counts do not stay. A view of columns alone gives the newest visible row of each entity,
-    with that row's own times; whether it has expired is told when it is read.
+    A view with an aggregation gives every entity that was ever seen a row of the time `as_of_us`, also one whose
+    windows are empty, so that its old counts do not stay. A view of columns alone gives the newest visible row of each
+    entity, with that row's own times; whether it has expired is told when it is read.
 
     Args:
         app: An app whose schemas are resolved.

@@ -13,7 +13,7 @@ _FIRST_STRIDE = 8
 def newest_visible(
     ordered: OrderedEvents, codes: Int64s, until_us: Int64s, at_us: Int64s, chunk_pairs: int
 ) -> Int64s:  # fmt: skip
-    """Return the position of the newest event with event time ≤ `until_us` that is visible at `at_us`, −1 where none is.
+    """Return the position of the newest event up to `until_us` that is visible at `at_us`, −1 where none is.
 
     Args:
         ordered: The events.

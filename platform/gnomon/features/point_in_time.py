@@ -1,7 +1,7 @@
 """The point-in-time join: features as they could have been known, for rows of keys and times.
 
-Called by `training_sets` and by monitoring. Few rows are joined in this process; many are partitioned by the hash of the
-entity key and joined on Ray by the same function, with bounded memory per worker. Both ways give the same table.
+Called by `training_sets` and by monitoring. Few rows are joined in this process; many are partitioned by the hash of
+the entity key and joined on Ray by the same function, with bounded memory per worker. Both ways give the same table.
 """
 
 from __future__ import annotations

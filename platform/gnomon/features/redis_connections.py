@@ -39,7 +39,7 @@ class RedisConnections:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         try:
-            options: dict[str, Any] = dict(parse_url(url))
+            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise InvalidInput(
                 "the URL of the online store cannot be used", "write it as redis://[user:password@]host:port/database"
@@ -49,7 +49,7 @@ class RedisConnections:
         self.address = options["path"] if "path" in options else f"{host}:{options.get('port', 6379)}"
         self.timeout_s = timeout_s
         options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
-        self._options = options | {"retry": Retry(NoBackoff(), 0), "lib_name": None, "lib_version": None}
+        self._options = options | {"retry": Retry(NoBackoff(), 0), "driver_info": None}
         self._idle: list[_Line] = []
         self._process = os.getpid()
 
@@ -96,9 +96,14 @@ class RedisConnections:
         while self._idle:
             self._idle.pop().close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_idle"):
+            self.close()
+
     def _take(self) -> _Line | None:
         if self._process != os.getpid():
-            self._idle, self._process = [], os.getpid()
+            self.close()  # redis-py closes our copies only; the parent's connections stay open
+            self._process = os.getpid()
         try:
             return self._idle.pop()
         except IndexError:

@@ -76,7 +76,7 @@ class RedisOnlineStore:
         if compiled is None or compiled.plan is not plan:
             compiled = self._compile(plan)
         if len(keys) <= _READ_ROWS:
-            return compiled.answer(self._fetch(compiled, keys), now_us)
+            return compiled.answer(self._fetch(compiled, keys), len(keys), now_us)
         parts = [self._fetch(compiled, keys[i : i + _READ_ROWS]) for i in range(0, len(keys), _READ_ROWS)]
         groups = range(compiled.replies_per_row)
         by_group = [
@@ -85,7 +85,7 @@ class RedisOnlineStore:
             for part in parts
             for reply in part[g * len(part) // len(groups) : (g + 1) * len(part) // len(groups)]
         ]
-        return compiled.answer(by_group, now_us)
+        return compiled.answer(by_group, len(keys), now_us)
 
     def clear(self, layout: ViewLayout) -> int:
         """Remove all rows of a view; see `OnlineStore.clear`. Walks through all keys of the server."""
@@ -117,7 +117,7 @@ class RedisOnlineStore:
         return compiled
 
     def _fetch(self, compiled: CompiledRead, keys: Sequence[Mapping[str, Any]]) -> list[Any]:
-        if not keys:
+        if not keys or not compiled.replies_per_row:
             return []
         replies = self._connections.exchange(compiled.request(keys), len(keys) * compiled.replies_per_row)
         for reply in replies:

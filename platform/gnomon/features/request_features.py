@@ -1,7 +1,7 @@
 """Computes the features of a request: the same code for one request in a replica and for a million training rows.
 
-Called by `features.training_sets` with Arrow columns and by replicas with the numpy columns of an online read. A replica
-compiles `RequestFeatures` once per model version.
+Called by `features.training_sets` with Arrow columns and by replicas with the numpy columns of an online read. A
+replica compiles `RequestFeatures` once per model version.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ class RequestFeatures:
     def __init__(self, app: App, names: Sequence[str], resolve: Resolve) -> None:
         self._features: list[tuple[RequestFeature, Callable[..., Any] | None]] = []
         self._dtypes: dict[str, str] = {}
+        self._reads: dict[str, tuple[str, ...]] = {}
         for name in names:
             spec = app.get(RequestFeature, name)
             self._features.append((spec, None if spec.function is None else resolve(spec.function)))
-            for read in spec.reads():
+            self._reads[name] = spec.reads()
+            for read in self._reads[name]:
                 self._dtypes[read] = spec.request[read] if "." not in read else _feature_dtype(app, read)
 
     def compute(self, columns: Mapping[str, Any], rows: int | None = None) -> dict[str, pa.Array]:
@@ -74,7 +76,7 @@ class RequestFeatures:
     def _evaluate(
         self, spec: RequestFeature, columns: Mapping[str, Any], arrow: dict[str, pa.Array], rows: int
     ) -> pa.Array:
-        for name in spec.reads():
+        for name in self._reads[spec.name]:
             if name not in arrow:
                 arrow[name] = _as_arrow(_column(spec, name, columns), self._dtypes[name], name)
         assert spec.expression is not None
@@ -96,7 +98,8 @@ class RequestFeatures:
     ) -> pa.Array:
         inputs = [_as_input(_column(spec, name, columns), self._dtypes[name]) for name in spec.inputs]
         try:
-            result = function(*inputs)
+            with np.errstate(all="ignore"):  # NaN is null here, and nothing to warn of
+                result = function(*inputs)
         except GnomonError:
             raise
         except Exception as error:  # the user's code: whatever it raises has to name the feature that it broke
@@ -134,7 +137,8 @@ def _column(spec: RequestFeature, name: str, columns: Mapping[str, Any]) -> Any:
     try:
         return columns[name]
     except KeyError:
-        raise InvalidInput(f"request_feature '{spec.name}' reads '{name}', which is missing", did_you_mean(name, columns)) from None  # fmt: skip
+        message = f"request_feature '{spec.name}' reads '{name}', which is missing"
+        raise InvalidInput(message, did_you_mean(name, columns)) from None
 
 
 def _as_arrow(values: Any, dtype: str, name: str) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Reads the events that a view needs from the offline store, and no more. Called by `point_in_time` and `materialization`."""
+"""Reads the events that a view needs, and no more. Called by `point_in_time` and `materialization`."""
 
 from __future__ import annotations
 

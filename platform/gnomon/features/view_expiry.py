@@ -2,14 +2,15 @@
 
 Called by `view_rows`. The rules:
 
-- A view of columns alone has one time per row, the newest event's. A value whose age has reached `max_age` is expired, as online: null under
-  `null` and `reject` (a training set has nobody to refuse), the declared default under `default`, as it is under `serve`.
-  A missing row gives the default under `default` and null otherwise. Derived features are computed from the values as
-  they are and expire with them. A null that the newest row holds stays null.
-- A view with an aggregation is computed anew for the time asked. Its columns expire by their own row's age first; windows
-  and what is derived never expire here, because they are of the time asked itself. Online such a row carries the time of
-  its materialization, so that there `max_age` bounds how long ago it was computed. Under `default`, the features of an
-  entity without any visible row are their defaults (where declared); otherwise counts are 0 and all else is null.
+- A view of columns alone has one time per row, the newest event's. A value whose age has reached `max_age` is expired,
+  as online: null under `null` and `reject` (a training set has nobody to refuse), the declared default under `default`,
+  as it is under `serve`. A missing row gives the default under `default` and null otherwise. Derived features are
+  computed from the values as they are and expire with them. A null that the newest row holds stays null.
+- A view with an aggregation is computed anew for the time asked. Its columns expire by their own row's age first;
+  windows and what is derived never expire here, because they are of the time asked itself. Online such a row carries
+  the time of its materialization, so that there `max_age` bounds how long ago it was computed. Under `default`, the
+  features of an entity without any visible row are their defaults (where declared); otherwise counts are 0 and all else
+  is null.
 """
 
 from __future__ import annotations

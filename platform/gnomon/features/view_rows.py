@@ -1,8 +1,8 @@
 """Values of a feature view for any entities at any times: the one function behind training sets and materialization.
 
 Called by `point_in_time` and `distributed_join` (training) and by `materialization` (online). What `max_age` and
-`on_expired` do is told in `view_expiry`. In short: a column's age counts from its own event; a window is of the time asked
-and does not expire in a training set, while online its age counts from the materialization.
+`on_expired` do is told in `view_expiry`. In short: a column's age counts from its own event; a window is of the time
+asked and does not expire in a training set, while online its age counts from the materialization.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _derive(feature: Derived, values: dict[str, pa.Array], rows: int) -> pa.Arra
         return result
     if result.type not in NUMBERS or wanted not in NUMBERS:
         raise InvalidInput(
-            f"derived feature '{feature.name}' is declared as {feature.dtype}, but its expression is {NAMES[result.type]}",
+            f"derived feature '{feature.name}' is declared as {feature.dtype}, but it is {NAMES[result.type]}",
             f"declare dtype='{NAMES[result.type]}'",
         )
     if wanted == FLOAT:

@@ -1,35 +1,21 @@
 """Who may call: one bearer token, compared in constant time, for every route but the health check.
 
-`TokenGate` is ASGI middleware of the gateway; the replicas of endpoints use `authorized` on their own path.
+`TokenGate` is ASGI middleware of the gateway; the check itself is `runtime.bearer_tokens`, which replicas use too.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
-from http.cookies import SimpleCookie
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gnomon.errors import Unauthenticated
+from gnomon.runtime.bearer_tokens import COOKIE, authorized
+
+__all__ = ["COOKIE", "OPEN_PATHS", "TokenGate", "authorized"]
 
 OPEN_PATHS = frozenset({"/health"})
 _LOGIN = "/login/"  # carries the token in its path and checks it itself
-COOKIE = "gnomon_token"
-
-
-def authorized(headers: list[tuple[bytes, bytes]], token: str) -> bool:
-    """Tell whether the request carries the token, as `Authorization: Bearer …` or (for pages) in our cookie."""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, given = value.partition(b" ")
-            return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode())
-    for name, value in headers:
-        if name == b"cookie":
-            cookies: SimpleCookie = SimpleCookie(value.decode("latin-1"))
-            if COOKIE in cookies:
-                return hmac.compare_digest(cookies[COOKIE].value.encode(), token.encode())
-    return False
 
 
 class TokenGate:
@@ -52,7 +38,9 @@ class TokenGate:
         if not needs_token or authorized(list(scope["headers"]), self._token):
             await self._app(scope, receive, send)
             return
-        error = Unauthenticated("this needs an access token", "send `Authorization: Bearer TOKEN`; `gnomon env` prints it")
+        error = Unauthenticated(
+            "this needs an access token", "send `Authorization: Bearer TOKEN`; `gnomon env` prints it"
+        )
         body = json.dumps({"error": error.as_json()}).encode()
         headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
         await send({"type": "http.response.start", "status": error.http_status, "headers": headers})

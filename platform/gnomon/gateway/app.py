@@ -1,7 +1,7 @@
 """The REST API of the platform, as one FastAPI application over `Parts`.
 
-Every way in leads here: the command line, the Python client, jobs and other programs. Predictions do not: they go to their
-endpoint's own replicas under `/endpoints/`. `gateway.serve_app` puts it on Ray Serve; tests call it directly.
+Every way in leads here: the command line, the Python client, jobs and other programs. Predictions do not: they go to
+their endpoint's own replicas under `/endpoints/`. `gateway.serve_app` puts it on Ray Serve; tests call it directly.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from gnomon.gateway import definition_routes, operation_routes, page_routes, rea
 from gnomon.gateway.access import TokenGate
 from gnomon.telemetry.logs import logger
 
-_DESCRIPTION = """Definitions in, decisions out. Send `Authorization: Bearer TOKEN` with every request; `gnomon env` prints the
-token. Errors are `{"error": {"code", "message", "hint", "retryable", "details"}}` with the HTTP status of their kind."""
+_DESCRIPTION = """Definitions in, decisions out.
+
+Send `Authorization: Bearer TOKEN` with every request; `gnomon env` prints the token. Errors are
+`{"error": {"code", "message", "hint", "retryable", "details"}}` with the HTTP status of their kind."""
 
 
 def create_app(parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] = ()) -> FastAPI:

@@ -57,18 +57,20 @@ class KeysBody(_Body):
 
 def operation_json(operation: Operation) -> dict[str, Any]:
     """Return an operation as the API writes it."""
-    return plain(asdict(operation))
+    body: dict[str, Any] = plain(asdict(operation))
+    return body
 
 
 def version_json(version: ModelVersion, gates: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a model version as the API writes it, with the report of its gates."""
-    body = plain({**asdict(version), "signature": version.signature.as_json()})
+    body: dict[str, Any] = plain({**asdict(version), "signature": version.signature.as_json()})
     return {**body, "gates": dict(gates or {})}
 
 
 def audit_json(entry: AuditEntry) -> dict[str, Any]:
     """Return an entry of the audit trail as the API writes it."""
-    return plain(asdict(entry))
+    body: dict[str, Any] = plain(asdict(entry))
+    return body
 
 
 def plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Puts the platform on a running Ray cluster, and ends: the control plane's actor, Serve's ingress, the gateway.
 
-Run by the supervisor as `python -m gnomon.gateway.bootstrap`; all that it starts is detached and outlives it. Running it
-again on the same cluster changes nothing that is well.
+Run by the supervisor as `python -m gnomon.gateway.bootstrap`; all that it starts is detached and outlives it. Running
+it again on the same cluster changes nothing that is well.
 """
 
 from __future__ import annotations

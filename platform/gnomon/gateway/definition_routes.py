@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -56,7 +55,7 @@ def _resolved(body: AppBody) -> App:
     digest = hashlib.sha256(body.code.encode()).hexdigest()
     if digest != app.code:
         raise InvalidInput(f"the code has digest {digest[:12]}…, the app names {app.code[:12]}…", "send both together")
-    schemas: dict[str, dict[str, Dtype]] = {s.name: read_schema(s, Path(app.root)) for s in app.all(DataSource)}
+    schemas: dict[str, dict[str, Dtype]] = {s.name: dict(read_schema(s, app.root)) for s in app.all(DataSource)}
     return app.with_schemas(schemas)
 
 

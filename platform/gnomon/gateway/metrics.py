@@ -1,7 +1,7 @@
 """Prometheus metrics of every part at one endpoint: the gateway's `/metrics`.
 
-Our own gauges are computed when asked for, from the same status that people see. Those of Ray, Ray Serve and the replicas
-come from the metrics agents of the cluster's nodes, passed on as they are.
+Our own gauges are computed when asked for, from the same status that people see. Those of Ray, Ray Serve and the
+replicas come from the metrics agents of the cluster's nodes, passed on as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def exposition(parts: Parts, scrape: tuple[str, ...]) -> str:
         text = _scraped(address)
         up.labels(address).set(text is not None)
         passed_on.append(text or "")
-    return generate_latest(registry).decode() + "".join(passed_on)
+    own: str = generate_latest(registry).decode()
+    return own + "".join(passed_on)
 
 
 def _own(parts: Parts, registry: CollectorRegistry) -> None:
@@ -61,7 +62,9 @@ def _own(parts: Parts, registry: CollectorRegistry) -> None:
     fired = Gauge("gnomon_monitor_fired", "Whether a monitor's last evaluation fired", ["monitor"], registry=registry)
     for monitor in status["monitors"]:
         fired.labels(monitor["name"]).set(bool(monitor.get("fired")))
-    operations = Gauge("gnomon_operations", "Operations by kind and state, newest 1000", ["kind", "state"], registry=registry)
+    operations = Gauge(
+        "gnomon_operations", "Operations by kind and state, newest 1000", ["kind", "state"], registry=registry
+    )
     counts = Counter((o.kind, o.state) for o in parts.operations.list(limit=1000))
     for (kind, state), count in counts.items():
         operations.labels(kind, state).set(count)

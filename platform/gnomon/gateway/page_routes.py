@@ -30,7 +30,9 @@ def router(app: FastAPI, parts: Parts, token: str, scrape: tuple[str, ...]) -> A
     @routes.get("/login/{given}")
     def login(given: str) -> Response:
         if not hmac.compare_digest(given.encode(), token.encode()):
-            raise Unauthenticated("this link's token is not the platform's", "`gnomon status --link` prints the right one")
+            raise Unauthenticated(
+                "this link's token is not the platform's", "`gnomon status --link` prints the right one"
+            )
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=86_400)
         return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from ray import serve
 
@@ -15,16 +17,23 @@ def build_gateway() -> FastAPI:
     """Build the gateway's application in its replica, from the settings of the replica's environment."""
     settings = composition.begin("gateway")
     return create_app(
-        composition.parts(), composition.token_of(settings), logs=composition.log_folder(settings), scrape=settings.scrape
+        composition.parts(),
+        composition.token_of(settings),
+        logs=composition.log_folder(settings),
+        scrape=settings.scrape,
     )
 
 
-@serve.deployment(
-    num_replicas=1, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=64, health_check_period_s=5, max_surge_percent=100
-)
-@serve.ingress(build_gateway)
 class Gateway:
     """Holds the application; all of its work is in the routes."""
 
 
-application = Gateway.bind()
+_deployment: Any = serve.deployment(
+    serve.ingress(build_gateway)(Gateway),
+    num_replicas=1,
+    ray_actor_options={"num_cpus": 0},
+    max_ongoing_requests=64,
+    health_check_period_s=5,
+    max_surge_percent=100,
+)
+application: Any = _deployment.bind()

@@ -10,6 +10,7 @@ from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.models import Model
 from gnomon.contracts.sources import DataSource
+from gnomon.control_plane.monitor_states import SCHEDULE
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Unavailable
 from gnomon.gateway.bodies import operation_json, plain
@@ -34,11 +35,7 @@ def platform_status(parts: Parts) -> dict[str, Any]:
         ],
         "models": [_model(parts, m) for app in parts.apps() for m in app.all(Model)],
         "deployments": [_deployment(parts, d) for app in parts.apps() for d in app.all(Deployment)],
-        "monitors": [
-            {"name": m.name, "deployment": m.deployment, **dict(parts.states.get("monitor", m.name) or {})}
-            for app in parts.apps()
-            for m in app.all(Monitor)
-        ],
+        "monitors": [_monitor(parts, m) for app in parts.apps() for m in app.all(Monitor)],
         "operations": [operation_json(o) for o in parts.operations.list(limit=10)],
     }
 
@@ -46,7 +43,11 @@ def platform_status(parts: Parts) -> dict[str, Any]:
 def _parts(parts: Parts) -> list[dict[str, Any]]:
     free_bytes = shutil.disk_usage(parts.work_folder).free
     disk = "ok" if free_bytes > 1e9 else "low"
-    return [_control_plane(parts), _online(parts), {"name": "disk", "state": disk, "message": f"{free_bytes / 1e9:.1f} GB free"}]
+    return [
+        _control_plane(parts),
+        _online(parts),
+        {"name": "disk", "state": disk, "message": f"{free_bytes / 1e9:.1f} GB free"},
+    ]
 
 
 def _control_plane(parts: Parts) -> dict[str, Any]:
@@ -68,7 +69,24 @@ def _online(parts: Parts) -> dict[str, Any]:
 
 def _source(parts: Parts, source: DataSource) -> dict[str, Any]:
     mark = parts.states.get("ingest", source.name)
-    return {"name": source.name, "version": parts.offline.version(source.name), "last_ingest": dict(mark) if mark else None}
+    return {
+        "name": source.name,
+        "version": parts.offline.version(source.name),
+        "last_ingest": dict(mark) if mark else None,
+    }
+
+
+def _monitor(parts: Parts, monitor: Monitor) -> dict[str, Any]:
+    """Return the last finding, and what the control plane made of it: `settled` and `retrain` are operations."""
+    finding = dict(parts.states.get("monitor", monitor.name) or {})
+    schedule = parts.states.get(SCHEDULE, monitor.name) or {}
+    return {
+        "name": monitor.name,
+        "deployment": monitor.deployment,
+        **finding,
+        "settled": schedule.get("last_operation"),
+        "retrain": schedule.get("last_retrain"),
+    }
 
 
 def _model(parts: Parts, model: Model) -> dict[str, Any]:
@@ -90,4 +108,3 @@ def _deployment(parts: Parts, deployment: Deployment) -> dict[str, Any]:
         row |= {"state": seen["state"], "version": seen["version"], "message": seen.get("message", "")}
         row["replicas"] = seen.get("replicas", 0)
     return row
-

@@ -85,6 +85,9 @@ def load_predictor(folder: Path, manifest: Mapping[str, tuple[str, int]] | None 
         manifest: Relative path → (SHA-256 in hex, size in bytes) of every file, as in `contracts.artifact_store`.
             The weights are verified against the configuration in any case.
 
+    Returns:
+        The predictor; it holds all in memory, and the folder may go.
+
     Raises:
         NotFound: A file of the model is absent.
         CorruptData: The format or its version is unknown, a file is damaged, or a tensor is not what the design says.

@@ -112,7 +112,13 @@ class Encoder:
         self.names = (*self._numeric, *(name for name, _ in self._categorical))
 
     def rows(self, columns: Columns) -> int:
-        """Return the number of rows, after checking that every input is there and all have the same length.
+        """Count the rows, and check that every input is there and all have the same length.
+
+        Args:
+            columns: At least the inputs in `names`.
+
+        Returns:
+            The number of rows.
 
         Raises:
             InvalidInput: A column is missing, is no one-dimensional array, or has another length.
@@ -128,7 +134,10 @@ class Encoder:
         return max(rows, 0)
 
     def encode(self, columns: Columns) -> tuple[Array, Array]:
-        """Encode columns that `rows` accepts.
+        """Encode columns.
+
+        Args:
+            columns: At least the inputs in `names`, equally long.
 
         Returns:
             A float32 matrix (rows × `dense_width`) and an int32 matrix (rows × number of categorical inputs).
@@ -146,15 +155,10 @@ class Encoder:
         return self._dense(columns, rows), codes
 
     def _dense(self, columns: Columns, rows: int) -> Array:
-        values = np.empty((rows, len(self._numeric)), np.float64)
-        for place, name in enumerate(self._numeric):
-            try:
-                values[:, place] = columns[name]
-            except (TypeError, ValueError) as error:
-                raise InvalidInput(f"the model input '{name}' holds a value that is no number", str(error)) from error
-        missing = ~np.isfinite(values)
-        if missing.any():
-            np.copyto(values, self._fill, where=missing)
+        values = self._numbers(columns, rows)
+        finite = np.isfinite(values)
+        if not finite.all():
+            np.copyto(values, self._fill, where=~finite)
         # Values near the limit of float64 overflow to infinity here, and the clip brings them back.
         with np.errstate(over="ignore"):
             if self._compressed.size:
@@ -167,16 +171,32 @@ class Encoder:
         dense = np.empty((rows, len(self._numeric) + len(self._flags)), np.float32)
         dense[:, : len(self._numeric)] = values
         if self._flags.size:
-            dense[:, len(self._numeric) :] = missing[:, self._flags]
+            dense[:, len(self._numeric) :] = ~finite[:, self._flags]
         return dense
+
+    def _numbers(self, columns: Columns, rows: int) -> Array:
+        name = ""
+        try:
+            if rows == 1:  # a third of the time of filling a matrix by column
+                return np.array([[columns[name][0] for name in self._numeric]], np.float64)
+            values = np.empty((rows, len(self._numeric)), np.float64)
+            for place, name in enumerate(self._numeric):
+                values[:, place] = columns[name]
+        except (TypeError, ValueError) as error:
+            which = f"the model input '{name}'" if name else f"one of the model inputs {self._numeric}"
+            raise InvalidInput(f"{which} holds a value that is no number", str(error)) from error
+        return values
 
 
 def model_columns(table: pa.Table | pa.RecordBatch, inputs: Sequence[ModelInput]) -> dict[str, Array]:
-    """Return a table's model inputs as the columns that predictors take; other columns are not read.
+    """Turn a table's model inputs into the columns that predictors take; other columns are not read.
 
     Args:
         table: Columns named as the inputs; timestamps become microseconds since the epoch.
         inputs: Inputs of the model's signature.
+
+    Returns:
+        An array for each input, in their order: float64 with NaN for null, or objects with None for null.
 
     Raises:
         InvalidInput: A column is missing or is not of its input's type.

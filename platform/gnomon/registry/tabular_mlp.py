@@ -75,10 +75,13 @@ class TabularMLPPredictor:
         self._is_binary = design.signature.task == "binary"
 
     def predict(self, columns: Columns) -> Array:
-        """Return one float64 per row: a probability for binary tasks, the value for regressions.
+        """Answer every row.
 
         Args:
             columns: At least the signature's inputs, as `contracts.predictors.Columns`; others are not read.
+
+        Returns:
+            One float64 per row, in order: a probability for binary tasks, the value for regressions.
 
         Raises:
             InvalidInput: An input is missing, of another length than the others, or not of its type.
@@ -106,7 +109,7 @@ class TabularMLPPredictor:
         output: Array = (values @ last_weight + last_bias)[:, 0].astype(np.float64)
         if self._is_binary:
             # Beyond ±60 the answer is 0 or 1 to 26 digits; the bound keeps exp from overflowing.
-            output = 1.0 / (1.0 + np.exp(-np.clip(output, -60.0, 60.0)))
+            output = 1.0 / (1.0 + np.exp(np.maximum(np.minimum(-output, 60.0), -60.0)))
         else:
             output = output * self.design.target_std + self.design.target_mean
         return output

@@ -1,7 +1,8 @@
 """App files as code: load one into an `App`, and import its functions by name wherever work is done.
 
-`load_app` is called by the client; `FunctionLoader` by workers and replicas, which get the file's text from the artifact
-store by digest. The text is the whole of the code: an app file imports installed packages only, not files beside it.
+`load_app` is called by the client; `FunctionLoader` by workers and replicas, which get the file's text from the
+artifact store by digest. The text is the whole of the code: an app file imports installed packages only, not files
+beside it.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _run(text: str, digest: str, shown_as: str) -> ModuleType:
     module.__file__ = shown_as
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, shown_as, "exec"), module.__dict__)  # noqa: S102 - running the user's own app file is the point
+        exec(compile(text, shown_as, "exec"), module.__dict__)  # noqa: S102 - the user's own app file
     except GnomonError as error:
         del sys.modules[module.__name__]
         line = _line_of(error, shown_as)
@@ -111,7 +112,7 @@ def _run(text: str, digest: str, shown_as: str) -> ModuleType:
         del sys.modules[module.__name__]
         if isinstance(error, KeyboardInterrupt):
             raise
-        line = error.lineno if isinstance(error, SyntaxError) else _line_of(error, shown_as)
+        line = error.lineno or 0 if isinstance(error, SyntaxError) else _line_of(error, shown_as)
         raise InvalidDefinition(
             f"{shown_as}, line {line}: {type(error).__name__}: {error}", "the app file must run without errors"
         ) from error

@@ -15,6 +15,12 @@ from gnomon.errors import NotFound, did_you_mean
 def entry_point(reference: str) -> Callable[..., Any]:
     """Import the function that `module:function` names.
 
+    Args:
+        reference: Module and function of the platform or of an installed package.
+
+    Returns:
+        The function.
+
     Raises:
         NotFound: There is no such module or function.
 

@@ -5,6 +5,8 @@ Used by the control plane. Actors outlive who started them, so that work goes on
 
 from __future__ import annotations
 
+import traceback
+
 import ray
 from ray._private.state import actors as actor_table
 from ray.exceptions import RayActorError, RayError
@@ -38,8 +40,9 @@ class OperationWorker:
         """Do the work; the process ends with it, whether it returned or raised."""
         try:
             entry_point(self._entry)(self._operation_id, self._lease)
-        finally:
-            ray.actor.exit_actor()
+        except Exception:  # noqa: BLE001 - the edge of the process; leaving the actor would hide the error
+            traceback.print_exc()
+        ray.actor.exit_actor()
 
 
 _ACTOR = ray.remote(num_cpus=0, max_restarts=0)(OperationWorker)
@@ -58,6 +61,10 @@ class RayWorkerPool:
     def start(self, operation_id: str, lease: int) -> None:
         """Start the worker of this lease unless it runs already; returns before its process exists.
 
+        Args:
+            operation_id: The operation.
+            lease: The lease.
+
         Raises:
             Unavailable: The cluster does not answer.
         """
@@ -69,6 +76,13 @@ class RayWorkerPool:
 
     def alive(self, operation_id: str, lease: int) -> bool:
         """Tell whether the worker is being created or runs, as the cluster's own table of actors says.
+
+        Args:
+            operation_id: The operation.
+            lease: The lease.
+
+        Returns:
+            False once the cluster knows that the process ended: soon after it was killed.
 
         Raises:
             Unavailable: The cluster does not answer.
@@ -84,6 +98,10 @@ class RayWorkerPool:
 
     def stop(self, operation_id: str, lease: int) -> None:
         """Kill the worker of this lease, if there is one.
+
+        Args:
+            operation_id: The operation.
+            lease: The lease.
 
         Raises:
             Unavailable: The cluster does not answer.

@@ -45,7 +45,7 @@ def start(
     with log.open("ab") as output:
         return subprocess.Popen(
             list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=variables,
-            cwd=folder, process_group=0, preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl only, no locks
+            cwd=folder, process_group=0, preexec_fn=die_with_parent,
         )  # fmt: skip
 
 

@@ -92,7 +92,8 @@ def start_head(
     token_file.write_text(secrets.token_hex(32))
     ports = free_ports(8)
     options = {
-        "node-ip-address": "127.0.0.1", "port": ports[0], "dashboard-host": "127.0.0.1", "dashboard-port": dashboard_port,
+        "node-ip-address": "127.0.0.1", "port": ports[0],
+        "dashboard-host": "127.0.0.1", "dashboard-port": dashboard_port,
         "dashboard-agent-listen-port": ports[1], "dashboard-agent-grpc-port": ports[2],
         "runtime-env-agent-port": ports[3], "metrics-export-port": ports[4], "object-manager-port": ports[5],
         "node-manager-port": ports[6], "ray-client-server-port": ports[7], "temp-dir": folder / "ray",

@@ -1,7 +1,8 @@
 """How requests enter Ray Serve: HAProxy where it installs, Ray's own proxy elsewhere; on loopback either way.
 
-Ray Serve reads all of this from the environment of the Ray head, so `runtime.ray_head` asks here for variables. HAProxy's
-metrics and statistics listen on all interfaces in Ray's configuration; a wrapper around the binary narrows them.
+Ray Serve reads all of this from the environment of the Ray head, so `runtime.ray_head` asks here for variables.
+HAProxy's metrics and statistics listen on all interfaces in Ray's configuration; a wrapper around the binary narrows
+them.
 """
 
 from __future__ import annotations

@@ -7,12 +7,10 @@ step, restarts the online store when it dies, and stops everything in reverse on
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -21,13 +19,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from gnomon.errors import Conflict, GnomonError, OperationFailed, Unavailable
+from gnomon.errors import Conflict, OperationFailed, Unavailable
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.runtime.platform_record import PlatformRecord, read_record, record_file, write_record
 from gnomon.runtime.processes import free_ports, port_is_free, start, stop
 from gnomon.runtime.ray_head import RayHead, start_head
 from gnomon.settings import Settings
-from gnomon.telemetry.logs import logger
 
 Announce = Callable[[str], None]
 _BOOTSTRAP_TIMEOUT_S = 180.0
@@ -39,7 +36,7 @@ class Supervisor:
     Args:
         settings: Of the platform.
         bootstrap: Command that puts the platform on the Ray cluster, and ends.
-        announce: Takes a line at each step of starting.
+        announce: Takes a line at each step of starting, `ready` when all answer, and a line on what happens later.
     """
 
     def __init__(self, settings: Settings, bootstrap: list[str], announce: Announce) -> None:
@@ -62,7 +59,7 @@ class Supervisor:
             stack.enter_context(_lock(self._home))
             stack.callback(record_file(self._home).unlink, missing_ok=True)
             port, dashboard_port = self._ports()
-            runtime = Path(tempfile.mkdtemp(prefix="gn", dir="/tmp"))  # noqa: S108 - mode 0700, and sockets need a short path
+            runtime = Path(tempfile.mkdtemp(prefix="gn", dir="/tmp"))
             stack.callback(shutil.rmtree, runtime, ignore_errors=True)
             valkey = self._start_online_store(stack)
             head = self._start_ray(stack, runtime, port, dashboard_port)
@@ -75,9 +72,8 @@ class Supervisor:
                 ),
             )
             self._announce("ready")
-            logger().info("platform is up", url=url)
             self._watch(valkey, head)
-            logger().info("platform is stopping")
+            self._announce("stopping")
 
     def _ports(self) -> tuple[int, int]:
         port = self._settings.port or free_ports(1)[0]
@@ -86,7 +82,9 @@ class Supervisor:
         dashboard_port = self._settings.dashboard_port or free_ports(1)[0]
         if not port_is_free(dashboard_port):
             if "dashboard_port" in self._settings.model_fields_set:
-                raise Conflict(f"port {dashboard_port} is taken by another program", "GNOMON_DASHBOARD_PORT=0 takes a free one")
+                raise Conflict(
+                    f"port {dashboard_port} is taken by another program", "GNOMON_DASHBOARD_PORT=0 takes a free one"
+                )
             taken, dashboard_port = dashboard_port, free_ports(1)[0]
             self._announce(f"port {taken} is taken, perhaps by another Ray: Ray's dashboard goes to {dashboard_port}")
         return port, dashboard_port
@@ -118,7 +116,12 @@ class Supervisor:
     def _put_on_ray(self, head: RayHead, port: int) -> None:
         self._announce("starting the control plane and the gateway")
         log = self._home / "logs" / "bootstrap.log"
-        variables = {**os.environ, **head.driver_environment(), "GNOMON_HOME": str(self._home), "GNOMON_PORT": str(port)}
+        variables = {
+            **os.environ,
+            **head.driver_environment(),
+            "GNOMON_HOME": str(self._home),
+            "GNOMON_PORT": str(port),
+        }
         process = start(self._bootstrap, log=log, environment=variables)
         deadline = time.monotonic() + _BOOTSTRAP_TIMEOUT_S
         while process.poll() is None and time.monotonic() < deadline and not self._stopping.is_set():
@@ -135,9 +138,11 @@ class Supervisor:
         """Wait for the stop; bring the online store back when it dies; end when the head does."""
         while not self._stopping.wait(0.5):
             if head.process.poll() is not None:
-                raise Unavailable(f"Ray's head ended with status {head.process.returncode}", "`gnomon up` starts it again")
-            if valkey is not None and not valkey.alive():
-                logger().warning("the online store died; starting it again")
+                raise Unavailable(
+                    f"Ray's head ended with status {head.process.returncode}", "`gnomon up` starts it again"
+                )
+            if valkey is not None and not valkey.alive:
+                self._announce("the online store died: starting it again")
                 valkey.start()
 
     def _until(self, wait: Callable[[], None]) -> None:
@@ -182,20 +187,3 @@ def _already_running(home: Path) -> Conflict:
 def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][-500:] if lines else "it left no word"
-
-
-def supervise(settings: Settings, bootstrap: list[str]) -> int:
-    """Run a supervisor whose announcements go to standard output, one JSON object a line; return the exit status."""
-
-    def announce(step: str) -> None:
-        sys.stdout.write(json.dumps({"step": step}) + "\n")
-        sys.stdout.flush()
-
-    try:
-        Supervisor(settings, bootstrap, announce).run()
-    except GnomonError as error:
-        logger().error("platform ended", error=str(error))
-        sys.stdout.write(json.dumps({"error": error.as_json()}) + "\n")
-        sys.stdout.flush()
-        return error.exit_code
-    return 0

@@ -235,7 +235,8 @@ class DeltaLog:
 
     def _apply(self, version: int, actions: Iterable[Action]) -> None:
         for action in actions:
-            kind, body = next((item for item in action.items() if item[1] is not None), ("", {}))
+            nothing: tuple[str, dict[str, Any]] = ("", {})
+            kind, body = next((item for item in action.items() if item[1] is not None), nothing)
             if kind == "add":
                 self._files[body["path"]] = DataFile(body, version, None, *_event_range(body.get("stats")))
             elif kind == "remove" and (file := self._files.get(body["path"])) is not None:

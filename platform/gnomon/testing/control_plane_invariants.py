@@ -28,14 +28,20 @@ def check_always(world: World) -> None:
             first = world.finals.setdefault(identity, operation)
             assert first == operation, f"{first} ended and then became {operation}"
         assert operation.attempts == operation.lease, f"{operation} has a lease that is no attempt"
-    seen = Counter(identity for identity, _ in world.workers.processes)
-    assert not seen or max(seen.values()) == 1, f"two workers of one operation: {sorted(world.workers.processes)}"
+    reachable = world.workers.processes | world.workers.unseen
+    seen = Counter(identity for identity, _ in reachable)
+    assert not seen or max(seen.values()) == 1, f"two workers of one operation: {sorted(reachable)}"
     running = [operation for operation in operations.values() if operation.state == "running"]
     heavy = sum(operation.kind in ("train", "retrain") for operation in running)
     assert heavy <= 1, f"{heavy} heavy operations run at once: {running}"
     assert len(running) - heavy <= 4, f"{len(running) - heavy} light operations run at once: {running}"
     work = Counter((operation.kind, operation.target) for operation in running)
     assert not work or max(work.values()) == 1, f"the same work twice at once: {work}"
+    own = [o for o in operations.values() if (o.kind, o.actor) == ("monitor", "control-plane")]
+    due = Counter((o.target, o.arguments["due_us"]) for o in own)
+    assert not due or max(due.values()) == 1, f"an evaluation was asked for twice: {due}"
+    waiting = Counter(o.target for o in own if o.state not in FINAL)
+    assert not waiting or max(waiting.values()) == 1, f"a monitor is evaluated before its last evaluation ended: {own}"
 
 
 def is_at_rest(world: World) -> bool:
@@ -67,6 +73,9 @@ def check_at_rest(world: World) -> None:
 
 def _check_end(world: World, operation: Operation) -> None:
     winner = world.won.get(operation.id)
+    for lease in range(1, operation.lease):
+        worker = (operation.id, lease)
+        assert worker in world.excused, f"{operation} got another attempt although {worker} was not dead"
     if operation.state == "cancelled":
         assert winner is None, f"{operation} was cancelled and {winner} finished"
     elif operation.error is not None and "given up" in operation.error["message"]:

@@ -65,6 +65,8 @@ class World:
     Attributes:
         finals: Final state of each operation as first seen.
         won: Worker whose `finish` was accepted, by operation.
+        excused: Leases after which another one is right: their worker died or was taken for dead, or the loop that
+            gave them was gone before it started one.
     """
 
     clock: SimulatedClock
@@ -76,19 +78,20 @@ class World:
     endpoints: FakeEndpointServer = field(default_factory=FakeEndpointServer)
     finals: dict[str, Operation] = field(default_factory=dict)
     won: dict[str, Worker] = field(default_factory=dict)
+    excused: set[Worker] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class FaultyPorts:
     """The world's ports as the control loop sees them: their calls fail and crash."""
 
+    clock: Clock
     definitions: Any
     registry: Any
     operations: Any
     states: Any
     workers: Any
     endpoints: Any
-    clock: Clock
 
 
 Build = Callable[[FaultyPorts], Steps]
@@ -109,7 +112,7 @@ def simulate(seed: int, build: Build, apps: tuple[App, ...], stores: Stores = me
     Args:
         seed: Of everything that happens by chance.
         build: Makes the control loop under test.
-        apps: Revisions of one app, with models `m0`, `m1`, …; the last is applied in the end.
+        apps: Revisions of one app, with models `m0` and `m1` and a monitor `watch0`; they are applied by turns.
         stores: Opens the stores of operations and state.
 
     Returns:
@@ -131,9 +134,7 @@ class _Simulation:
         clock = SimulatedClock()
         operations, states = stores(clock)
         self.world = World(clock, SimulatedApps([]), operations, states)
-        self.ports = FaultyPorts(
-            *(self.faults.port(port) for port in self._real_ports()), clock=clock
-        )  # fmt: skip
+        self.ports = FaultyPorts(clock, *(self.faults.port(port) for port in self._real_ports()))
         self.loops: list[Steps] = []
         self.versions = 0
         self.stormy = True
@@ -147,7 +148,7 @@ class _Simulation:
         for _ in range(STORM_STEPS):
             self._happen()
             self._advance()
-        self._apply(self.apps[-1])
+        self._apply(self.random.choice(self.apps))
         self.stormy, self.world.workers.available, self.world.endpoints.available = False, True, True
         for _ in range(CALM_STEPS):
             self._advance()
@@ -176,6 +177,7 @@ class _Simulation:
             self.loops.append(self.build(self.ports))
         if self.stormy and self.random.random() < 0.05:
             self.loops.append(self.build(self.ports))  # two at once: the old one is taken for dead and is not
+            self._excuse_unstarted()
         self.loops = self.loops[-2:] if self.stormy else self.loops[-1:]
         for loop in list(self.loops):
             self.faults.plan(self._faults() if self.stormy else {})
@@ -183,7 +185,14 @@ class _Simulation:
                 loop.step()
             except Crash:
                 self.loops.remove(loop)
+            if self.loops != [loop]:
+                self._excuse_unstarted()
         self.faults.plan({})
+
+    def _excuse_unstarted(self) -> None:
+        """Only the loop that gave a lease knows that no worker was started; another one must take it for dead."""
+        running = {(op.id, op.lease) for op in self.world.operations.list(states=("running",))}
+        self.world.excused |= running - self.world.workers.starts.keys()
 
     def _faults(self) -> dict[tuple[int, bool], type[BaseException]]:
         if self.random.random() < 0.5:
@@ -215,7 +224,8 @@ class _Simulation:
     def _submit(self) -> None:
         kind = self.random.choice(("ingest", "materialize", "train", "deploy", "monitor", "retrain"))
         target = "watch0" if kind == "monitor" else self._model()
-        self.world.operations.submit(kind, target, {}, actor="someone")  # type: ignore[arg-type]
+        arguments = {"poison": self.random.random() < 0.1}
+        self.world.operations.submit(kind, target, arguments, actor="someone")  # type: ignore[arg-type]
 
     def _model(self) -> str:
         return f"m{self.random.randrange(2)}"
@@ -230,20 +240,27 @@ class _Simulation:
     def _work(self, worker: Worker) -> None:
         """Let one worker dawdle, die, get lost, or finish: its effect first, then its result under its lease."""
         chance, pool = self.random.random(), self.world.workers
-        if self.stormy and chance < 0.08:
-            pool.end(worker)
-        elif self.stormy and chance < 0.11 and worker in pool.processes:
-            pool.lose(worker)
-        elif chance > 0.6:
-            self._finish(worker)
-            pool.end(worker)
-
-    def _finish(self, worker: Worker) -> None:
         operation = self.world.operations.get(worker[0])
+        if operation.state == "cancelled" and worker in pool.processes:
+            return  # it hangs until it is stopped
+        if operation.arguments.get("poison") or (self.stormy and chance < 0.08):
+            self._die(worker)
+        elif self.stormy and chance < 0.14 and worker in pool.processes:
+            self.world.excused.add(worker)
+            pool.lose(worker, reachable=chance < 0.11)
+        elif chance > 0.6:
+            self._finish(worker, operation)
+
+    def _die(self, worker: Worker) -> None:
+        self.world.excused.add(worker)
+        self.world.workers.end(worker)
+
+    def _finish(self, worker: Worker, operation: Operation) -> None:
         if operation.kind in ("deploy", "retrain") and operation.state not in FINAL:
             self._promote(operation.target)
             if self.stormy and self.random.random() < 0.2:
-                return  # it died between its effect and its result
+                self._die(worker)  # between its effect and its result
+                return
         failed = self.random.random() < 0.1
         result = {"fired": self.random.random() < 0.7} if operation.kind == "monitor" else {}
         error = OperationFailed("the work failed").as_json() if failed else None
@@ -251,6 +268,7 @@ class _Simulation:
             assert worker[0] not in self.world.won, f"{worker} finished after {self.world.won[worker[0]]} had"
             assert worker[1] == operation.lease, f"{worker} finished although the lease is {operation.lease}"
             self.world.won[worker[0]] = worker
+        self.world.workers.end(worker)
 
     def _serve(self, name: str) -> None:
         state, chance = self.world.endpoints.status(name).state, self.random.random()

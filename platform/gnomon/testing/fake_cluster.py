@@ -21,13 +21,15 @@ class FakeWorkerPool:
 
     Attributes:
         processes: Workers whose process runs and that are seen as alive.
-        lost: Workers that run but are taken for dead, as behind a broken network; `stop` does not reach them.
+        unseen: Workers that run but are taken for dead; `stop` ends them.
+        lost: Workers that run but are taken for dead, as behind a broken network: `stop` does not reach them.
         starts: How many processes were started for each worker.
         available: Whether the cluster answers.
     """
 
     def __init__(self) -> None:
         self.processes: set[Worker] = set()
+        self.unseen: set[Worker] = set()
         self.lost: set[Worker] = set()
         self.starts: dict[Worker, int] = {}
         self.available = True
@@ -49,20 +51,26 @@ class FakeWorkerPool:
         """End the worker of this lease, if there is one."""
         self._answer()
         self.processes.discard((operation_id, lease))
+        self.unseen.discard((operation_id, lease))
 
     def end(self, worker: Worker) -> None:
         """Let a worker's process end, by itself or killed."""
-        self.processes.discard(worker)
-        self.lost.discard(worker)
+        for workers in (self.processes, self.unseen, self.lost):
+            workers.discard(worker)
 
-    def lose(self, worker: Worker) -> None:
-        """Let a worker be taken for dead while it runs on."""
+    def lose(self, worker: Worker, *, reachable: bool) -> None:
+        """Let a worker be taken for dead while it runs on.
+
+        Args:
+            worker: One of `processes`.
+            reachable: Whether `stop` still ends it.
+        """
         self.processes.remove(worker)
-        self.lost.add(worker)
+        (self.unseen if reachable else self.lost).add(worker)
 
     def running(self) -> list[Worker]:
         """Return all workers whose process runs, in a fixed order."""
-        return sorted(self.processes | self.lost)
+        return sorted(self.processes | self.unseen | self.lost)
 
     def _answer(self) -> None:
         if not self.available:

@@ -2,8 +2,8 @@
 
     python -m gnomon.testing.numbered_batches gnomon.storage.delta_tables:DeltaTables ROOT FIRST LAST [SEED]
 
-Batch n is `BATCH_ROWS` rows under the id `batch n`. After each append it prints the batch's number, and 1 if the batch was
-repeated, else 0. With a seed the batches come in shuffled order.
+Batch n is `BATCH_ROWS` rows under the id `batch n`. After each append it prints the batch's number, and 1 if the batch
+was repeated, else 0. With a seed the batches come in shuffled order.
 """
 
 from __future__ import annotations

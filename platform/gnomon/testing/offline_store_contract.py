@@ -46,7 +46,7 @@ class OfflineStoreContract:
     @pytest.mark.parametrize("question", ["schema", "read", "files"])
     def test_an_absent_table_cannot_be_read(self, store: OfflineStore, question: str) -> None:
         store.append("payments", event_rows([1]), "b1")
-        with pytest.raises(NotFound, match="paymets.*did you mean 'payments'"):
+        with pytest.raises(NotFound, match=r"paymets.*did you mean 'payments'"):
             getattr(store, question)("paymets")
 
     def test_append_creates_the_table_and_adds_versions(self, store: OfflineStore) -> None:

@@ -39,7 +39,7 @@ class DatabaseOpener:
         """Open the part in this process.
 
         Yields:
-            The part.
+            Any: The part.
         """
         engine = self.connect(self.url)
         try:

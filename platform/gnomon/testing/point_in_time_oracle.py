@@ -1,6 +1,7 @@
 """The point-in-time join by brute force: plain Python, row by row, written from the definitions and from nothing else.
 
-Tests hold `features.view_rows` against it on every kind of input. Slow on purpose: each line is a sentence of the rules.
+Tests hold `features.view_rows` against it on every kind of input. Slow on purpose: each line is a sentence of the
+rules.
 """
 
 from __future__ import annotations
@@ -65,9 +66,7 @@ def view_row(
     for feature in view.features:
         default = feature.default if view.on_expired == "default" else None
         if isinstance(feature, Column):
-            if not mine:
-                result[feature.name] = default
-            elif _is_old(view, mine[-1], t_us) and view.on_expired != "serve":
+            if not mine or (_is_old(view, mine[-1], t_us) and view.on_expired != "serve"):
                 result[feature.name] = default
             else:
                 result[feature.name] = _without_nan(mine[-1][feature.column])

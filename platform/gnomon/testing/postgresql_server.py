@@ -35,7 +35,7 @@ def postgresql_server(programs: Path) -> Iterator[str]:
         programs: From `find_postgresql`.
 
     Yields:
-        Its URL, of a superuser and the database `postgres`.
+        str: Its URL, of a superuser and the database `postgres`.
 
     Raises:
         RuntimeError: It does not start; the message holds its log.

@@ -48,23 +48,24 @@ def race(
     for process in processes:
         process.start()
     try:
-        answers = [_answers(racer, pipe[0]) for racer, pipe in enumerate(pipes)]
+        received = [_receive(pipe[0]) for pipe in pipes]
     finally:
         for process in processes:
             process.join(_PATIENCE_S)
         for pipe in pipes:
             pipe[0].close()
             pipe[1].close()
-    return [list(of_round) for of_round in zip(*answers, strict=True)]
+    errors = [f"racer {racer}: {error}" for racer, (_, error) in enumerate(received) if error]
+    if errors:  # those that only waited for the one that failed come last
+        raise RuntimeError("; ".join(sorted(errors, key=lambda error: "BrokenBarrier" in error)))
+    return [list(of_round) for of_round in zip(*(answers for answers, _ in received), strict=True)]
 
 
-def _answers(racer: int, pipe: Connection) -> list[Any]:
+def _receive(pipe: Connection) -> tuple[list[Any], str]:
     if not pipe.poll(_PATIENCE_S):
-        raise RuntimeError(f"racer {racer} gave no answer within {_PATIENCE_S} s")
+        return [], f"no answer within {_PATIENCE_S} s"
     answers, error = pipe.recv()
-    if error:
-        raise RuntimeError(f"racer {racer} raised {error}")
-    return list(answers)
+    return list(answers), str(error)
 
 
 def _run(

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from gnomon.errors import Conflict
 from gnomon.registry.model_inputs import Array
 
 _KEEP = 2  # the newest, and the one before should the newest prove unreadable
@@ -46,7 +47,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"parameters.{name}": value for name, value in checkpoint.parameters.items()}
     tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
     metadata = {"epoch": str(checkpoint.epoch), "losses": json.dumps(checkpoint.losses)}
-    target = folder / f"epoch_{checkpoint.epoch:06d}.safetensors"
+    target = folder / _name(checkpoint.epoch)
     # The process id keeps a worker that has not yet noticed its end apart from its successor.
     temporary = folder / f".{target.name}.{os.getpid()}"
     with temporary.open("wb") as file:
@@ -67,10 +68,33 @@ def read_newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def read_epoch(folder: Path, epoch: int) -> Checkpoint:
+    """Read the checkpoint of an epoch.
+
+    Args:
+        folder: The run's checkpoints.
+        epoch: Epochs done.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        Conflict: It is gone or cannot be read; another process of this run is at work in the folder.
+    """
+    checkpoint = _read(folder / _name(epoch))
+    if checkpoint is None:
+        raise Conflict(f"the checkpoint of epoch {epoch} in {folder} is gone", "train one run in one place at a time")
+    return checkpoint
+
+
 def newest_name(folder: Path) -> str | None:
     """Return the newest checkpoint's file name, to see cheaply whether there is a new one."""
     files = _files(folder)
     return files[0].name if files else None
+
+
+def _name(epoch: int) -> str:
+    return f"epoch_{epoch:06d}.safetensors"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -36,11 +36,14 @@ class TabularNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, dense: Tensor, codes: Tensor) -> Tensor:
-        """Return the raw output of each row: a logit for binary tasks, the standardised value for regressions.
+        """Compute the raw output of each row.
 
         Args:
             dense: rows × dense width, float32.
             codes: rows × categorical inputs, int64.
+
+        Returns:
+            A logit a row for binary tasks, the standardised value for regressions.
         """
         looked_up = [table(codes[:, place]) for place, table in enumerate(self.embeddings)]
         values = torch.cat([dense, *looked_up], dim=1) if looked_up else dense
@@ -63,6 +66,9 @@ def new_network(design: TabularMLPDesign, dropout: float, seed: int, share_of_on
         dropout: Share of hidden units dropped while training.
         seed: Of the weights.
         share_of_ones: For binary tasks, in (0, 1).
+
+    Returns:
+        The network, on the CPU.
     """
     torch.manual_seed(seed)
     network = TabularNetwork(design, dropout)

@@ -45,7 +45,14 @@ class TargetStatistics:
 
 
 def read_batches(train_path: Path, signature: Signature) -> Iterator[pa.RecordBatch]:
-    """Yield the inputs and the label in batches of bounded size, in file order.
+    """Read the inputs and the label, a batch at a time.
+
+    Args:
+        train_path: Parquet file.
+        signature: Names the inputs.
+
+    Yields:
+        pa.RecordBatch: At most 32,768 rows, in file order, with the inputs in their order and then `label`.
 
     Raises:
         NotFound: There is no such file.
@@ -74,6 +81,9 @@ def learn_preprocessing(train_path: Path, signature: Signature, seed: int) -> tu
         train_path: Parquet file with one column per input and `label`.
         signature: Inputs in order, and the task.
         seed: Of the sample; with up to 100,000 rows all are taken.
+
+    Returns:
+        How to prepare the inputs, and the label's statistics.
 
     Raises:
         InvalidInput: There are no rows, a label is null or not finite, or a binary label is not 0 or 1 or

@@ -58,6 +58,9 @@ def encode_shard(train_path: Path, design: TabularMLPDesign, rank: int, workers:
         design: How to encode.
         rank: 0 ≤ rank < workers.
         workers: At most as many as there are rows.
+
+    Returns:
+        The shard, its rows in file order.
     """
     total = pq.read_metadata(train_path).num_rows
     rows = len(range(rank, total, workers))

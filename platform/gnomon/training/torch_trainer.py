@@ -100,6 +100,18 @@ def _plan(request: TrainRequest) -> TrainingPlan:
         stored = None
     if stored is not None and stored.fingerprint == fingerprint:
         return stored
+    plan = _new_plan(request, fingerprint)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    (folder / STARTS_FILE).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{PLAN_FILE}"
+    temporary.write_text(json.dumps(plan.as_json(), ensure_ascii=False), encoding="utf-8")
+    temporary.replace(folder / PLAN_FILE)
+    return plan
+
+
+def _new_plan(request: TrainRequest, fingerprint: str) -> TrainingPlan:
+    trainer = request.trainer
     preprocessing, target = learn_preprocessing(request.train_path, request.signature, trainer.seed)
     binary = request.signature.task == "binary"
     design = TabularMLPDesign(
@@ -109,21 +121,13 @@ def _plan(request: TrainRequest) -> TrainingPlan:
         target_mean=0.0 if binary else target.mean,
         target_std=1.0 if binary else target.std,
     )
-    plan = TrainingPlan(
+    return TrainingPlan(
         fingerprint=fingerprint,
         design=design,
         trainer=trainer,
         workers=min(trainer.workers, target.rows),
-        train_path=str(request.train_path),
         share_of_ones=target.mean if binary else None,
     )
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    (folder / STARTS_FILE).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{PLAN_FILE}"
-    temporary.write_text(json.dumps(plan.as_json(), ensure_ascii=False), encoding="utf-8")
-    temporary.replace(folder / PLAN_FILE)
-    return plan
 
 
 class _LeanTorchTrainer(TorchTrainer):  # type: ignore[misc]
@@ -202,7 +206,10 @@ def _ray_trainer(request: TrainRequest, plan: TrainingPlan) -> TorchTrainer:
     resources = {"CPU": request.trainer.cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
     return _LeanTorchTrainer(
         train_loop,
-        train_loop_config={"work_folder": str(request.work_folder.resolve())},
+        train_loop_config={
+            "work_folder": str(request.work_folder.resolve()),
+            "train_path": str(request.train_path.resolve()),
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=plan.workers, use_gpu=use_gpu, resources_per_worker=resources
         ),

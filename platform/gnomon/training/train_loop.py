@@ -17,13 +17,13 @@ import numpy as np
 import ray.train
 import ray.train.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from gnomon.contracts.models import TabularMLP
 from gnomon.contracts.specs import Value
 from gnomon.registry.tabular_mlp import TabularMLPDesign
 from gnomon.training.adamw import AdamW
-from gnomon.training.checkpoints import Checkpoint, read_newest, write_checkpoint
+from gnomon.training.checkpoints import Checkpoint, read_epoch, read_newest, write_checkpoint
 from gnomon.training.network import TabularNetwork, new_network
 from gnomon.training.shards import Shard, encode_shard
 
@@ -42,7 +42,6 @@ class TrainingPlan(Value):
         design: Shapes and preprocessing.
         trainer: Hyper-parameters.
         workers: Training processes; no more than there are rows.
-        train_path: The training set.
         share_of_ones: For binary tasks.
     """
 
@@ -50,7 +49,6 @@ class TrainingPlan(Value):
     design: TabularMLPDesign
     trainer: TabularMLP
     workers: int
-    train_path: str
     share_of_ones: float | None
 
 
@@ -58,7 +56,7 @@ def train_loop(config: dict[str, str]) -> dict[str, int]:
     """Train this worker's share to the last epoch, from the newest checkpoint on.
 
     Args:
-        config: `work_folder`, which holds the plan.
+        config: `work_folder`, which holds the plan, and `train_path`, the training set.
 
     Returns:
         `diverged_epoch`: the epoch whose loss was not finite (training ends there), or 0. It is returned and not
@@ -72,9 +70,9 @@ def train_loop(config: dict[str, str]) -> dict[str, int]:
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    shard = encode_shard(Path(plan.train_path), plan.design, rank, workers)
+    shard = encode_shard(Path(config["train_path"]), plan.design, rank, workers)
     network = new_network(plan.design, plan.trainer.dropout, plan.trainer.seed, plan.share_of_ones)
-    reached = read_newest(folder / CHECKPOINTS)
+    reached = _reached(folder / CHECKPOINTS, rank, device)
     if reached is not None:
         network.load_state_dict({name: torch.from_numpy(value) for name, value in reached.parameters.items()})
     network.to(device)
@@ -85,9 +83,8 @@ def train_loop(config: dict[str, str]) -> dict[str, int]:
     if rank == 0:
         with (folder / STARTS_FILE).open("a") as file:
             file.write(json.dumps({"epoch": len(losses), "pid": os.getpid()}) + "\n")
-    model = ray.train.torch.prepare_model(network)
     for epoch in range(len(losses) + 1, plan.trainer.epochs + 1):
-        loss = _run_epoch(model, optimizer, shard, plan, epoch, rank)
+        loss = _run_epoch(network, optimizer, shard, plan, epoch, rank)
         if not math.isfinite(loss):
             return {"diverged_epoch": epoch}
         losses.append(loss)
@@ -97,7 +94,19 @@ def train_loop(config: dict[str, str]) -> dict[str, int]:
     return {"diverged_epoch": 0}
 
 
-def _run_epoch(model: nn.Module, optimizer: AdamW, shard: Shard, plan: TrainingPlan, epoch: int, rank: int) -> float:
+def _reached(folder: Path, rank: int, device: torch.device) -> Checkpoint | None:
+    """Return the checkpoint to go on from: the newest that the first worker sees, and the same one for all."""
+    newest = read_newest(folder) if rank == 0 else None
+    epoch = torch.tensor([newest.epoch if newest is not None else 0], device=device)
+    distributed.broadcast(epoch, src=0)
+    if rank == 0 or not int(epoch.item()):
+        return newest
+    return read_epoch(folder, int(epoch.item()))
+
+
+def _run_epoch(
+    network: TabularNetwork, optimizer: AdamW, shard: Shard, plan: TrainingPlan, epoch: int, rank: int
+) -> float:
     """Step through the shard once; return the loss averaged over all workers' rows."""
     seed = np.random.SeedSequence((plan.trainer.seed & _SEED_BITS, epoch, rank))
     torch.manual_seed(int(seed.generate_state(1)[0]))
@@ -106,18 +115,34 @@ def _run_epoch(model: nn.Module, optimizer: AdamW, shard: Shard, plan: TrainingP
     steps = -(-shard.rows_per_epoch // plan.trainer.batch_rows)
     step = (epoch - 1) * steps
     total = torch.zeros(1, device=device)
-    model.train()
+    network.train()
     for dense, codes, targets in shard.batches(plan.trainer.batch_rows, seed):
-        output = model(torch.from_numpy(dense).to(device), torch.from_numpy(codes).to(device))
+        output: Tensor = network(torch.from_numpy(dense).to(device), torch.from_numpy(codes).to(device))
         loss: Tensor = loss_of(output, torch.from_numpy(targets).to(device))
         loss.backward()  # type: ignore[no-untyped-call]
+        _average_gradients(network)
         optimizer.step(_learning_rate(plan.trainer, step, steps * plan.trainer.epochs))
         total += loss.detach() * len(targets)
         step += 1
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        torch.distributed.all_reduce(total)
-        total /= torch.distributed.get_world_size()
-    return float(total.item()) / shard.rows_per_epoch
+    distributed.all_reduce(total)
+    return float(total.item()) / (distributed.get_world_size() * shard.rows_per_epoch)
+
+
+def _average_gradients(network: TabularNetwork) -> None:
+    """Replace every gradient by its mean over the workers, in one message.
+
+    Not DistributedDataParallel: making one imports torch's compiler (see `training.adamw`), and what it is good at,
+    overlapping many messages with a long backward pass, a network of this size does not have.
+    """
+    workers = distributed.get_world_size()
+    if workers == 1:
+        return
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    message = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(message)
+    message /= workers
+    for gradient, mean in zip(gradients, torch.split(message, [g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def _learning_rate(trainer: TabularMLP, step: int, steps: int) -> float:

@@ -23,11 +23,11 @@ def revisions() -> tuple[App, ...]:
     label = Label("bad", source=source, delay="1d")
     models = [Model(f"m{i}", label=label, features=[view]) for i in range(2)]
     first = Deployment("e0", model=models[0])
-    watch = {"deployment": first, "window": "1h", "every": "40s", "rules": [Drift("score")]}
+    watch = {"deployment": first, "window": "1h", "rules": [Drift("score")]}
     always: list[Spec] = [
         customer, source, view, label, *models, first,
-        Monitor("watch0", **watch, on_fire="retrain", cooldown="50s"),
-        Monitor("watch1", **watch, on_fire="alert"),
+        Monitor("watch0", **watch, every="40s", on_fire="retrain", cooldown="50s"),
+        Monitor("watch1", **watch, every="12s", on_fire="alert"),
     ]  # fmt: skip
     others = [Deployment("e1", model=models[1], max_replicas=replicas) for replicas in (1, 2)]
     return App.of("sim", always), *(App.of("sim", [*always, other]) for other in others)

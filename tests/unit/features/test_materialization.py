@@ -58,17 +58,31 @@ def app_of(features: list[Any], **view: Any) -> App:
 
 
 def to_table(rows: list[dict[str, Any]]) -> pa.Table:
-    types = {"k": pa.int64(), "x": pa.float64(), "n": pa.int64(), "s": pa.string(), EVENT_ID: pa.string(), DIGEST: pa.string()}
+    types = {
+        "k": pa.int64(),
+        "x": pa.float64(),
+        "n": pa.int64(),
+        "s": pa.string(),
+        EVENT_ID: pa.string(),
+        DIGEST: pa.string(),
+    }
     table = pa.table({name: pa.array([r.get(name) for r in rows], t) for name, t in types.items()})
     for time in (EVENT_TIME, KNOWN_TIME, INGESTED_AT):
         table = table.append_column(time, timestamps(pa.array([r[time] for r in rows], pa.int64())))
     return table
 
 
-def row(event: float, known: float | None = None, *, k: Any = 1, id: str = "", **values: Any) -> dict[str, Any]:  # noqa: A002
+def row(event: float, known: float | None = None, *, k: Any = 1, event_id: str = "", **values: Any) -> dict[str, Any]:
     known_us = int((event if known is None else known) * S)
-    return {"k": k, EVENT_TIME: int(event * S), KNOWN_TIME: known_us, INGESTED_AT: known_us,
-            EVENT_ID: id or f"{k}@{event}/{known}", DIGEST: "d", **values}  # fmt: skip
+    return {
+        "k": k,
+        EVENT_TIME: int(event * S),
+        KNOWN_TIME: known_us,
+        INGESTED_AT: known_us,
+        EVENT_ID: event_id or f"{k}@{event}/{known}",
+        DIGEST: "d",
+        **values,
+    }
 
 
 def served(app: App, online: RedisOnlineStore, names: list[str], now_s: float, keys: list[Any]) -> list[list[Any]]:
@@ -78,11 +92,17 @@ def served(app: App, online: RedisOnlineStore, names: list[str], now_s: float, k
 
 
 WINDOWED = [
-    gn.Aggregation("*", "count", window="20s", name="rows"), gn.Aggregation("x", "mean", window="20s", name="mean"),
-    gn.Aggregation("s", "max", window="50s", name="top"), gn.Aggregation("n", "sum", window="5s", name="total", where=gn.col("n") > 0),
+    gn.Aggregation("*", "count", window="20s", name="rows"),
+    gn.Aggregation("x", "mean", window="20s", name="mean"),
+    gn.Aggregation("s", "max", window="50s", name="top"),
+    gn.Aggregation("n", "sum", window="5s", name="total", where=gn.col("n") > 0),
     gn.Derived("ratio", gn.col("mean") / gn.col("rows")),
-]  # fmt: skip
-SIMPLE = [gn.Column("n", default=-7), gn.Column("s", default="?"), gn.Derived("twice", (gn.col("n") * 2).fill_null(0), default=0.5)]
+]
+SIMPLE = [
+    gn.Column("n", default=-7),
+    gn.Column("s", default="?"),
+    gn.Derived("twice", (gn.col("n") * 2).fill_null(0), default=0.5),
+]
 MIXED = [*WINDOWED, gn.Column("n", default=-7)]
 
 
@@ -90,7 +110,7 @@ MIXED = [*WINDOWED, gn.Column("n", default=-7)]
 @pytest.mark.parametrize("policy", ["null", "serve", "default"])
 def test_what_is_served_equals_what_is_trained_on(
     features: list[Any], policy: str, offline: DeltaTables, online: RedisOnlineStore
-) -> None:  # fmt: skip
+) -> None:
     """At every moment of a random history, with late rows and corrections, for every entity seen so far."""
     app = app_of(features, max_age="15s", on_expired=policy)
     view = app.get(FeatureView, "v")
@@ -99,8 +119,14 @@ def test_what_is_served_equals_what_is_trained_on(
     rows = []
     for i in range(120):
         event = dice.randrange(100)
-        values = {"x": dice.choice([None, 1.5, -2.0]), "n": dice.choice([None, 1, 2**53 + 1]), "s": dice.choice([None, "a", "é"])}
-        rows.append(row(event, event + dice.choice([0, 0, 3, 30]), k=dice.choice([*KEYS[:3], None]), id=f"e{i}", **values))
+        values = {
+            "x": dice.choice([None, 1.5, -2.0]),
+            "n": dice.choice([None, 1, 2**53 + 1]),
+            "s": dice.choice([None, "a", "é"]),
+        }
+        rows.append(
+            row(event, event + dice.choice([0, 0, 3, 30]), k=dice.choice([*KEYS[:3], None]), event_id=f"e{i}", **values)
+        )
         if dice.random() < 0.3:  # a correction at the same place; moves are for the windowed views
             rows.append({**rows[-1], KNOWN_TIME: rows[-1][KNOWN_TIME] + 5 * S, "n": 77, DIGEST: "e"})
     offline.append("src", to_table(rows), "b")
@@ -125,10 +151,17 @@ def test_windows_empty_as_time_passes(offline: DeltaTables, online: RedisOnlineS
     assert served(app, online, ["rows", "mean", "top"], 90, [1, 2]) == [[0, 0], [None, None], [None, None]]
 
 
-def test_a_correction_that_moves_an_event_out_of_the_window_counts(offline: DeltaTables, online: RedisOnlineStore) -> None:
+def test_a_correction_that_moves_an_event_out_of_the_window_counts(
+    offline: DeltaTables, online: RedisOnlineStore
+) -> None:
     app = app_of(WINDOWED)
-    moved = [row(100, 100, id="e"), row(1, 101, id="e"), row(100, 100, id="f"), row(300, 101, id="f")]
-    offline.append("src", to_table([*moved, row(100, 100, id="g"), row(100, 101, id="g", k=2)]), "b")
+    moved = [
+        row(100, 100, event_id="e"),
+        row(1, 101, event_id="e"),
+        row(100, 100, event_id="f"),
+        row(300, 101, event_id="f"),
+    ]
+    offline.append("src", to_table([*moved, row(100, 100, event_id="g"), row(100, 101, event_id="g", k=2)]), "b")
     materialize(app, "v", offline, online, 100 * S)
     assert served(app, online, ["rows"], 100, [1, 2]) == [[3, None]]
     materialize(app, "v", offline, online, 101 * S)
@@ -141,9 +174,9 @@ def test_columns_keep_their_own_time_and_expire_when_read(offline: DeltaTables, 
     done = materialize(app, "v", offline, online, 8 * S)
     assert (done.rows, done.newest_event_us) == (1, S)
     plan = read_plan(app, ["v.n"])
-    assert online.read(plan, [{"k": 1}], 11 * S).status.tolist() == [[Status.PRESENT]]
-    late = online.read(plan, [{"k": 1}], 12 * S)
-    assert (late.status.tolist(), late.age_us.tolist()) == ([[Status.EXPIRED]], [[11 * S]])
+    assert online.read(plan, [{"k": 1}], 11 * S - 1).status.tolist() == [[Status.PRESENT]]
+    late = online.read(plan, [{"k": 1}], 11 * S)
+    assert (late.status.tolist(), late.age_us.tolist()) == ([[Status.EXPIRED]], [[10 * S]])
 
 
 def test_nothing_is_seen_before_it_is_known(offline: DeltaTables, online: RedisOnlineStore) -> None:
@@ -166,10 +199,13 @@ def test_unusable_views_are_named(offline: DeltaTables, online: RedisOnlineStore
 @pytest.mark.parametrize("features", [SIMPLE, MIXED], ids=["simple", "mixed"])
 def test_partitions_on_ray_give_the_same_rows(
     features: list[Any], offline: DeltaTables, server: str, ray_cluster: Any
-) -> None:  # fmt: skip
+) -> None:
     app = app_of(features)
     dice = random.Random(3)
-    rows = [row(e := dice.randrange(50), e + dice.randrange(9), k=dice.randrange(40), id=f"e{i % 150}", n=i) for i in range(300)]
+    rows = [
+        row(e := dice.randrange(50), e + dice.randrange(9), k=dice.randrange(40), event_id=f"e{i % 150}", n=i)
+        for i in range(300)
+    ]
     offline.append("src", to_table(rows[:200]), "a")
     offline.append("src", to_table(rows[200:]), "b")
     names, keys = [f.name for f in app.get(FeatureView, "v").features], list(range(40))

@@ -28,14 +28,21 @@ LOOKUPS = ("spend.n", "sums.total", "newest.amount", "sums.both", "sums.rows", "
 def payments_app() -> App:
     source = gn.DataSource("pay", path="x.parquet", id="id", event_time="at")
     customer, shop = gn.Entity("customer", key="c"), gn.Entity("shop", key="shop")
-    spend = gn.FeatureView("spend", entity=customer, source=source, features=[gn.Aggregation("*", "count", window="60s", name="n")])
+    spend = gn.FeatureView(
+        "spend", entity=customer, source=source, features=[gn.Aggregation("*", "count", window="60s", name="n")]
+    )
     sums = gn.FeatureView("sums", entity=customer, source=source, features=[
         gn.Aggregation("amount", "sum", window="30s", name="total"),
         gn.Aggregation("*", "count", window="100s", name="rows"),
         gn.Derived("both", gn.col("total") + gn.col("rows")),
     ])  # fmt: skip
     newest = gn.FeatureView("newest", entity=shop, source=source, features=[gn.Column("amount")], max_age="40s")
-    pair = gn.FeatureView("pair", entity=[customer, shop], source=source, features=[gn.Aggregation("*", "count", window="500s", name="rows")])
+    pair = gn.FeatureView(
+        "pair",
+        entity=[customer, shop],
+        source=source,
+        features=[gn.Aggregation("*", "count", window="500s", name="rows")],
+    )
     schema = {"c": "int64", "shop": "string", "amount": "int64", "id": "string", "at": "timestamp"}
     return App.of("app", [source, customer, shop, spend, sums, newest, pair]).with_schemas({"pay": schema})
 
@@ -145,7 +152,11 @@ def test_a_source_that_was_never_ingested_is_named(tmp_path: Path) -> None:
 
 
 def test_partitions_go_by_value_not_by_type() -> None:
-    wide = pa.table({"a": pa.array([1, 2, None, 7], pa.int64()), "b": pa.array(["x", None, "y", ""], pa.large_string())})
-    narrow = pa.table({"a": pa.array([1, 2, None, 7], pa.int32()), "b": pa.array(["x", None, "y", ""]).dictionary_encode()})
+    wide = pa.table(
+        {"a": pa.array([1, 2, None, 7], pa.int64()), "b": pa.array(["x", None, "y", ""], pa.large_string())}
+    )
+    narrow = pa.table(
+        {"a": pa.array([1, 2, None, 7], pa.int32()), "b": pa.array(["x", None, "y", ""]).dictionary_encode()}
+    )
     assert partition_of(wide, ["a", "b"], 13).tolist() == partition_of(narrow, ["a", "b"], 13).tolist()
     assert len(set(partition_of(pa.table({"a": list(range(100))}), ["a"], 13).tolist())) == 13

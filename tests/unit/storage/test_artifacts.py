@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from gnomon.errors import CorruptData
 from gnomon.storage.artifacts import ArtifactFolder
 from gnomon.testing.artifact_store_contract import read_files, write_files

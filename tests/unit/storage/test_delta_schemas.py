@@ -4,6 +4,7 @@ import re
 
 import pyarrow as pa
 import pytest
+
 from gnomon.contracts.columns import EVENT_TIME
 from gnomon.errors import CorruptData, InvalidInput
 from gnomon.storage.delta_schemas import (

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from gnomon.errors import Conflict, CorruptData, InvalidInput
 from gnomon.storage.delta_log import CHECKPOINT_EVERY
 from gnomon.storage.delta_tables import DeltaTables

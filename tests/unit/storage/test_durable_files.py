@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from gnomon.errors import Forbidden, OutOfSpace
 from gnomon.storage.durable_files import (
     disk_errors,

@@ -1,7 +1,7 @@
 """Card payments: tell fraud from honest payments while the card is still in the reader.
 
-Customers pay at terminals; whether a payment was fraud is reported seven days later. The same file runs on a laptop and on a
-cluster: `gnomon apply`, `gnomon ingest`, `gnomon materialize`, `gnomon train fraud`, `gnomon deploy fraud`.
+Customers pay at terminals; whether a payment was fraud is reported seven days later. The same file runs on a laptop
+and on a cluster: `gnomon apply`, `gnomon ingest`, `gnomon materialize`, `gnomon train fraud`, `gnomon deploy fraud`.
 """
 
 import numpy as np
@@ -61,9 +61,10 @@ risk = gn.FeatureView(
 )
 
 
-def times_usual(amount, usual):
+def times_usual(amount: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """How many times the customer's usual amount this payment is, on a log scale; unknown customers give unknown."""
-    return np.log(amount / usual)
+    times: np.ndarray = np.log(amount / usual)
+    return times
 
 
 log_amount = gn.RequestFeature("log_amount", request={"amount": "float64"}, expression=gn.col("amount").apply("log1p"))
@@ -86,7 +87,11 @@ fraud_monitor = gn.Monitor(
     deployment=fraud_endpoint,
     window="5d",
     every="5d",
-    rules=[gn.Drift("inputs", threshold=0.25), gn.Drift("score", method="ks", threshold=0.1), gn.Quality("roc_auc", min=0.7)],
+    rules=[
+        gn.Drift("inputs", threshold=0.25),
+        gn.Drift("score", method="ks", threshold=0.1),
+        gn.Quality("roc_auc", min=0.7),
+    ],
     on_fire="retrain",
     cooldown="15d",
 )

@@ -1,0 +1,13 @@
+"""Bring a view's newest values into the online store.
+
+    ray job submit --working-dir . -- python jobs/materialize.py NAME [--id ID]
+
+First `eval "$(gnomon env)"`; the job's driver finds the platform by the environment that the cluster gives it.
+"""
+
+import sys
+
+from gnomon.cli.operation_job import operation_job
+
+if __name__ == "__main__":
+    sys.exit(operation_job("materialize", "feature view", str(__doc__)))

@@ -1,0 +1,13 @@
+"""Train on fresh data, and promote the version if its gates hold.
+
+    ray job submit --working-dir . -- python jobs/retrain.py NAME [--id ID]
+
+First `eval "$(gnomon env)"`; the job's driver finds the platform by the environment that the cluster gives it.
+"""
+
+import sys
+
+from gnomon.cli.operation_job import operation_job
+
+if __name__ == "__main__":
+    sys.exit(operation_job("retrain", "model", str(__doc__)))

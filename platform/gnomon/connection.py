@@ -1,0 +1,62 @@
+"""Connection: one authenticated HTTP connection to a gateway; answers as JSON, failures as the errors that they were.
+
+Used by `client` only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from gnomon.errors import GnomonError, OperationFailed, Unavailable, from_json
+
+Json = dict[str, Any]
+
+
+class Connection:
+    """Calls routes of the gateway.
+
+    Args:
+        url: Address of the gateway.
+        token: Access token.
+        timeout_s: Deadline of one call.
+    """
+
+    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"}
+        transport = httpx.HTTPTransport(retries=2)  # of connecting only: a request that was sent is not repeated
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, transport=transport)
+
+    def call(self, method: str, path: str, **options: Any) -> Json:
+        """Call a route; keywords go to httpx.
+
+        Raises:
+            Unavailable: Nothing answers at the address.
+            GnomonError: What the platform answered, as the error that it raised there.
+        """
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"no answer from {self.url}: {error or type(error).__name__}", "is it up? start it with `gnomon up`"
+            ) from error
+        if response.is_success:
+            body: Json = response.json()
+            return body
+        raise _error_of(response)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+
+def _error_of(response: httpx.Response) -> GnomonError:
+    try:
+        return from_json(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        text = response.text[:200].strip()
+        if response.status_code in (502, 503, 504):
+            return Unavailable(f"the gateway answered {response.status_code} {text}", "repeat in a moment")
+        return OperationFailed(f"the gateway answered {response.status_code} {text}")

@@ -1,0 +1,73 @@
+"""What every `WorkerPool` must do. A test class derives from this one and overrides `pool` and `submit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gnomon.contracts.cluster import WorkerPool
+
+PATIENCE_S = 60.0
+
+Submit = Callable[[str, float], None]
+"""Makes an operation known whose work takes that many seconds."""
+
+
+class WorkerPoolContract:
+    """The contract of `WorkerPool`. Times are real: a pool that has processes needs a moment for each."""
+
+    @pytest.fixture
+    def pool(self) -> WorkerPool:
+        """Return the pool."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def submit(self) -> Submit:
+        """Return what makes operations known."""
+        raise NotImplementedError
+
+    def test_unknown_worker_is_not_alive(self, pool: WorkerPool) -> None:
+        assert not pool.alive("nobody", 1)
+        pool.stop("nobody", 1)
+
+    def test_worker_is_alive_from_the_start_until_it_is_stopped(self, pool: WorkerPool, submit: Submit) -> None:
+        submit("stopped", 600)
+        pool.start("stopped", 1)
+        assert pool.alive("stopped", 1)
+        assert not pool.alive("stopped", 2)
+        pool.start("stopped", 1)
+        assert pool.alive("stopped", 1)
+        pool.stop("stopped", 1)
+        wait_for_end(pool, "stopped", 1)
+        pool.stop("stopped", 1)
+        assert not pool.alive("stopped", 1)
+
+    def test_leases_are_different_workers(self, pool: WorkerPool, submit: Submit) -> None:
+        submit("leases", 600)
+        pool.start("leases", 1)
+        pool.start("leases", 2)
+        pool.stop("leases", 1)
+        wait_for_end(pool, "leases", 1)
+        assert pool.alive("leases", 2)
+        pool.stop("leases", 2)
+        wait_for_end(pool, "leases", 2)
+
+
+def wait_for_end(pool: WorkerPool, operation_id: str, lease: int) -> None:
+    """Wait until a worker is not alive.
+
+    Args:
+        pool: The pool.
+        operation_id: The operation.
+        lease: The lease.
+
+    Raises:
+        AssertionError: It still is after a minute.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while pool.alive(operation_id, lease):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the worker of '{operation_id}', lease {lease}, is alive after {PATIENCE_S:.0f} s")
+        time.sleep(0.05)

@@ -1,0 +1,59 @@
+"""What the processes of `test_control_plane_actor` run: the loop's parts, and the work of an operation.
+
+Imported by name in Ray's workers; the folder of the state is in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from gnomon.contracts.clocks import SystemClock
+from gnomon.control_plane.execution import ControlPorts
+from gnomon.control_plane.iteration import ControlLoop
+from gnomon.runtime.operation_workers import RayWorkerPool
+from gnomon.storage.sql import open_database, sqlite_url
+from gnomon.storage.sql_operations import SqlOperations
+from gnomon.storage.sql_state import SqlDefinitions, SqlStates
+from gnomon.testing.fake_cluster import FakeEndpointServer
+from gnomon.testing.memory_stores import MemoryAliases
+
+FOLDER = "CONTROL_PLANE_WORLD"
+
+
+def folder() -> Path:
+    return Path(os.environ[FOLDER])
+
+
+def open_operations() -> SqlOperations:
+    return SqlOperations(open_database(sqlite_url(folder() / "state.db")), SystemClock())
+
+
+def control_loop() -> ControlLoop:
+    engine, clock = open_database(sqlite_url(folder() / "state.db")), SystemClock()
+    workers = RayWorkerPool(f"{__name__}:work")
+    stores = SqlDefinitions(engine, clock), MemoryAliases(), SqlOperations(engine, clock), SqlStates(engine, clock)
+    return ControlLoop(ControlPorts(*stores, workers, FakeEndpointServer()), clock, report)
+
+
+def report(what: str, error: Exception) -> None:
+    print(f"could not {what}: {error!r}", file=sys.stderr, flush=True)
+
+
+def work(operation_id: str, lease: int) -> None:
+    """Note the process, work for the time that the operation names, then finish it and note that."""
+    operations = open_operations()
+    note(f"started {operation_id} {lease} {os.getpid()}")
+    arguments = operations.get(operation_id).arguments
+    if arguments.get("raises"):
+        raise RuntimeError("the work raises")
+    time.sleep(arguments["seconds"])
+    if operations.finish(operation_id, lease, result={"lease": lease}):
+        note(f"finished {operation_id} {lease} {os.getpid()}")
+
+
+def note(line: str) -> None:
+    with (folder() / "notes").open("a") as notes:
+        notes.write(line + "\n")
