@@ -1,7 +1,7 @@
 """Serve one endpoint by `serve deploy cluster_configs/serve_endpoint.yaml`, beside or instead of the control plane.
 
-The application is the one that the control plane deploys. Its arguments are `deployment`, and optionally `version`; without
-one the model's champion serves.
+The application is the one that the control plane deploys. Its arguments are `deployment`, and optionally `version`;
+without one the model's champion serves.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ def app(args: dict[str, Any]) -> serve.Application:
 
     Args:
         args: `deployment`; `version`, a number; `factory`, what makes a replica's parts.
+
+    Returns:
+        The application, bound to that version.
 
     Raises:
         InvalidInput: An argument is missing, unknown or of another type, or no version serves yet.

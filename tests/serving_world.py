@@ -56,7 +56,9 @@ payments = gn.DataSource(
 )
 spend = gn.FeatureView(
     "spend", entity=customer, source=payments, max_age="30d",
-    features=[gn.Aggregation("amount", "mean", window="7d"), gn.Aggregation("*", "count", window="7d"), gn.Column("city")],
+    features=[
+        gn.Aggregation("amount", "mean", window="7d"), gn.Aggregation("*", "count", window="7d"), gn.Column("city")
+    ],
 )
 
 def ratio(amount, usual):

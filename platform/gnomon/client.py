@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from gnomon.connection import Connection, Json
 from gnomon.errors import InvalidInput, Unavailable
+from gnomon.history_client import History
 from gnomon.operations_client import Operations
 from gnomon.settings import load_settings
 
@@ -28,6 +29,7 @@ class Client:
 
     Attributes:
         operations: Every piece of work that was asked for; the verbs below ask and wait through it.
+        history: What was done by whom, and how trainings went.
 
     Raises:
         Unavailable: From every method: nothing answers at the address; repeating is safe.
@@ -37,6 +39,7 @@ class Client:
     def __init__(self, url: str, token: str, timeout_s: float = 30.0) -> None:
         self._connection = Connection(url, token, timeout_s)
         self.operations = Operations(self._connection)
+        self.history = History(self._connection)
 
     @property
     def url(self) -> str:
@@ -151,11 +154,6 @@ class Client:
         """Return the newest log lines, oldest first."""
         query = {"lines": lines, **({"component": component} if component else {})}
         found: list[Json] = self._connection.call("GET", "/api/v1/logs", params=query)["lines"]
-        return found
-
-    def audit(self, limit: int = 50) -> list[Json]:
-        """Return the audit trail, newest first."""
-        found: list[Json] = self._connection.call("GET", "/api/v1/audit", params={"limit": limit})["entries"]
         return found
 
 

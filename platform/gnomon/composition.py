@@ -13,9 +13,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from gnomon.contracts.clocks import Clock, HandClock, SystemClock
+from gnomon.contracts.predictors import Trainer
 from gnomon.control_plane.execution import ControlPorts
 from gnomon.control_plane.iteration import ControlLoop
 from gnomon.control_plane.parts import Parts
+from gnomon.control_plane.reconcile import HEAVY_KINDS
 from gnomon.errors import Unavailable
 from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.governance.audit_trail import SqlAuditTrail
@@ -31,7 +33,6 @@ from gnomon.storage.sql_operations import SqlOperations
 from gnomon.storage.sql_state import SqlDefinitions, SqlStates
 from gnomon.telemetry.logs import configure, logger
 from gnomon.tracking.sql_tracking import SqlTracker
-from gnomon.training.torch_trainer import TorchMLPTrainer
 
 PROJECT = "default"
 
@@ -104,11 +105,18 @@ def parts() -> Parts:
         tracker=SqlTracker(engine, clock),
         audit=SqlAuditTrail(engine, clock),
         predictions=OfflinePredictionLog(offline),
-        trainer=TorchMLPTrainer(),
+        trainer=_trainer,
         resolver=partial(FunctionLoader, artifacts),
         work_folder=work_folder,
         local_rows=settings.local_rows,
     )
+
+
+def _trainer() -> Trainer:
+    """Return the trainer; its import brings in torch and Ray Train, which few of the platform's processes need."""
+    from gnomon.training.torch_trainer import TorchMLPTrainer
+
+    return TorchMLPTrainer()
 
 
 def log_folder(settings: Settings) -> Path:
@@ -135,7 +143,11 @@ def control_loop() -> ControlLoop:
         registry=mine.registry,
         operations=mine.operations,
         states=mine.states,
-        workers=RayWorkerPool(RUN_OPERATION),
+        workers=RayWorkerPool(
+            RUN_OPERATION,
+            shared=lambda operation_id: mine.operations.get(operation_id).kind not in HEAVY_KINDS,
+            preload=("gnomon.control_plane.operation_work",),
+        ),
         endpoints=RayEndpoints(SERVING, mine.definitions),
     )
 

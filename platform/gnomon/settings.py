@@ -57,8 +57,9 @@ class Settings(BaseSettings):
     clock_file: Path | None = None
     """File of a `HandClock` for demos and tests; the system's clock by default."""
 
-    local_rows: int = 200_000
-    """Inputs up to this many rows are handled in one process: starting a distributed job costs more than their work."""
+    local_rows: int = 2_000_000
+    """Inputs up to this many rows are handled in one process, in bounded batches: below it a distributed job costs more
+    to start than it saves."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""

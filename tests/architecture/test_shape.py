@@ -32,7 +32,8 @@ def test_stdlib_platform_still_resolves_from_the_root() -> None:
 
 
 def test_top_level_folders() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = listed.stdout.split("\n")
     folders = {path.split("/")[0] for path in tracked if "/" in path}
     allowed = {"platform", "jobs", "serve_apps", "cluster_configs", "tests"}
     assert {folder for folder in folders if not folder.startswith(".")} <= allowed

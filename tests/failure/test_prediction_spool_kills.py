@@ -16,7 +16,7 @@ from gnomon.storage.delta_tables import DeltaTables
 
 KILLS = 12
 
-# Says "at N" once all records below N have certainly been spooled: they were put before a whole pause of the writer began.
+# Prints N once all records below N have been spooled: the queue is empty, and the sink's writer is not at work.
 _WRITER = """
 import sys, time
 from pathlib import Path

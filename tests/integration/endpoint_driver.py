@@ -13,11 +13,11 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
-from serving_world import FACTORY, serving_parts
 
 from gnomon.contracts.cluster import EndpointTarget
 from gnomon.errors import GnomonError
 from gnomon.serving.endpoints import RayEndpoints
+from serving_world import FACTORY, serving_parts
 
 
 def _do(endpoints: RayEndpoints, verb: str, argument: Any) -> Any:

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving_world import build_world
-
 from gnomon.contracts.cluster import EndpointStatus, EndpointTarget
 from gnomon.errors import from_json
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.runtime.processes import free_ports, stop
 from gnomon.runtime.ray_head import RayHead, start_head
+from serving_world import build_world
 
 _HERE = Path(__file__).parent
+_ATTEMPTS = 4
+_SETTLE_S = 3.0
 
 
 class DrivenEndpoints:
@@ -83,6 +84,31 @@ class ServingCluster:
         return DrivenEndpoints(self.environment, self.world / "driver.log")
 
 
+def _head(home: Path, variables: Mapping[str, str]) -> RayHead:
+    """Start a head; Ray gives itself 30 s for that, which a busy machine may not keep, so that it is tried again."""
+    for attempt in range(_ATTEMPTS):
+        folder = home / str(attempt)
+        folder.mkdir(mode=0o700)
+        head = start_head(
+            folder, home / "head.log", dashboard_port=free_ports(1)[0], cpus=2, object_store_bytes=100_000_000,
+            variables=variables,
+        )  # fmt: skip
+        head.wait_ready()
+        try:
+            head.process.wait(_SETTLE_S)
+        except subprocess.TimeoutExpired:
+            return head
+    raise AssertionError(f"Ray's head ended {_ATTEMPTS} times; see {home / 'head.log'}")
+
+
+def _stop_head(head: RayHead) -> None:
+    head.process.terminate()
+    try:
+        head.process.wait(20)
+    except subprocess.TimeoutExpired:
+        stop(head.process)
+
+
 @contextmanager
 def serving_cluster() -> Iterator[ServingCluster]:
     """Start it all on free ports, and end it all."""
@@ -94,11 +120,8 @@ def serving_cluster() -> Iterator[ServingCluster]:
     (home / "home").mkdir()
     path = os.pathsep.join([str(_HERE.parent), str(_HERE)])
     variables = {"PYTHONPATH": path, "SERVING_WORLD": str(world), "HOME": str(home / "home")}
-    head = start_head(
-        home, home / "head.log", dashboard_port=free_ports(1)[0], cpus=2, object_store_bytes=100_000_000, variables=variables
-    )
+    head = _head(home, variables)
     try:
-        head.wait_ready()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment = {**inherited, **variables, **head.driver_environment()}
         port = free_ports(1)[0]
@@ -107,11 +130,7 @@ def serving_cluster() -> Iterator[ServingCluster]:
         first.close()
         yield ServingCluster(head, world, f"http://127.0.0.1:{port}", environment, online)
     finally:
-        head.process.terminate()
-        try:
-            head.process.wait(20)
-        except subprocess.TimeoutExpired:
-            stop(head.process)
+        _stop_head(head)
         online.stop()
         if "GNOMON_KEEP" not in os.environ:
             shutil.rmtree(home, ignore_errors=True)

@@ -81,6 +81,8 @@ def test_parquet_testing(shared_data: Path, tmp_path: Path) -> None:
     outcomes = {}
     named = True
     files = [*sorted((folder / "bad_data").glob("*.parquet")), *sorted((folder / "data").glob("*.parquet"))]
+    # unpacks to one column of more than two gigabytes: refused as well, after half a minute
+    files = [file for file in files if file.name != "large_string_map.brotli.parquet"]
     for number, file in enumerate(files):
         try:
             names = [name for name in read_parquet_schema(file).names if name not in SYSTEM_COLUMNS]

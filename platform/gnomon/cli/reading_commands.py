@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 import gnomon
-from gnomon.cli.output import Format, Output, console, show, table
+from gnomon.cli.output import Format, Output, console, short, show, table
 from gnomon.cli.platform_commands import access_token
 from gnomon.cli.work_commands import show_operations
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, status, logs, audit):
+    for command in (models, runs, status, logs, audit):
         app.command()(command)
 
 
@@ -39,6 +39,26 @@ def _versions(found: list[dict[str, Any]]) -> None:
     )  # fmt: skip
     columns = ["model", "version", "aliases", "held-out metrics", "gates", "created", "artifact"]
     table(columns, rows, empty="no version yet: `gnomon train MODEL`")
+
+
+def runs(
+    model: Annotated[str | None, typer.Argument(help="Only this model.")] = None, output: Output = Format.text
+) -> None:  # fmt: skip
+    """List tracked trainings with their final metrics."""
+    with gnomon.connect() as client:
+        found = client.history.runs(model)
+    show(found, output, _runs)
+
+
+def _runs(found: list[dict[str, Any]]) -> None:
+    rows = (
+        [
+            r["run_id"], r["model"], r["state"], r["started"][:19],
+            "  ".join(f"{name} {value:.3f}" for name, value in r["metrics"].items()) or short(r["error"]),
+        ]
+        for r in found
+    )  # fmt: skip
+    table(["run", "model", "state", "started", "metrics"], rows, empty="nothing was trained yet: `gnomon train MODEL`")
 
 
 def status(
@@ -104,6 +124,6 @@ def _log_lines(found: list[dict[str, Any]]) -> None:
 def audit(output: Output = Format.text) -> None:
     """Show who did what to what, newest first."""
     with gnomon.connect() as client:
-        found = client.audit()
+        found = client.history.audit()
     rows = ([e["number"], e["time"][:19], e["actor"], e["action"], e["target"]] for e in found)
     show(found, output, lambda _: table(["number", "time", "actor", "action", "target"], rows, empty="nothing yet"))

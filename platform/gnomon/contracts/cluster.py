@@ -11,7 +11,10 @@ from typing import Literal, Protocol
 
 
 class WorkerPool(Protocol):
-    """Runs one worker process per (operation, lease). All calls are idempotent and return quickly."""
+    """Runs one worker per (operation, lease). All calls are idempotent and return quickly.
+
+    Contract: `testing.worker_pool_contract`. Each call raises `Unavailable` where the cluster does not answer.
+    """
 
     def start(self, operation_id: str, lease: int) -> None:
         """Start the worker of this lease unless it runs already."""
@@ -22,7 +25,10 @@ class WorkerPool(Protocol):
         ...
 
     def stop(self, operation_id: str, lease: int) -> None:
-        """End the worker of this lease, if there is one."""
+        """End the worker of this lease, if there is one.
+
+        It may be alive for a while after: one that shares its process ends at its work's next report of progress.
+        """
         ...
 
 

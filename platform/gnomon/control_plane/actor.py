@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError
 
 from gnomon.control_plane.iteration import ControlLoop
 from gnomon.runtime.entry_points import entry_point
-from gnomon.runtime.operation_workers import NAMESPACE
+from gnomon.runtime.ray_actors import NAMESPACE
 from gnomon.telemetry.logs import logger
 
 NAME = "control-plane"

@@ -1,6 +1,6 @@
 """What the worker of an operation does: look it up, do its work under its lease, store how it ended.
 
-`run_operation` is the body of every worker process; `composition.run_operation` gives it the parts.
+`run_operation` is the body of every worker; `composition.run_operation` gives it the parts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.release_work import deploy_version, retrain_model
 from gnomon.control_plane.training_work import train_model
 from gnomon.errors import GnomonError, OperationFailed
+from gnomon.runtime.stop_requests import stop_requested
 from gnomon.telemetry.logs import logger
 
 Work = Callable[[Operation, Parts, Callable[[str], None]], dict[str, Any]]
@@ -29,11 +30,18 @@ WORK: Mapping[str, Work] = {
 }
 
 
+class _Superseded(BaseException):
+    """Ends the work of a lease that is no longer current.
+
+    No `Exception`: work that notes its failures, as training does, would note one for a run that goes on elsewhere.
+    """
+
+
 def run_operation(operation_id: str, lease: int, parts: Parts) -> None:
     """Do an operation's work under a lease, and store its result or error.
 
     Nothing is raised for failed work: the failure is the operation's result. A lease that is no longer current writes
-    nothing, whatever the work did; all work is idempotent.
+    nothing, whatever the work did, and its work ends at its next report of progress; all work is idempotent.
     """
     operation = parts.operations.get(operation_id)
     if operation.state in FINAL or operation.lease != lease:
@@ -42,10 +50,13 @@ def run_operation(operation_id: str, lease: int, parts: Parts) -> None:
     log.info("operation started")
 
     def report(line: str) -> None:
-        parts.operations.report(operation_id, lease, line)
+        if stop_requested() or not parts.operations.report(operation_id, lease, line):
+            raise _Superseded
 
     try:
         result = WORK[operation.kind](operation, parts, report)
+    except _Superseded:
+        log.info("operation left: it was cancelled, or has a newer lease")
     except GnomonError as error:
         log.warning("operation failed", error=str(error))
         parts.operations.finish(operation_id, lease, error=error.as_json())

@@ -33,6 +33,7 @@ class Parts:
 
     Attributes:
         resolver: Gives the importer of an app's functions by the digest of its code.
+        trainer: Gives the trainer of models; called only where one is trained.
         work_folder: Folder for checkpoints and other files of running operations.
         local_rows: Inputs up to this many rows are handled in one process.
     """
@@ -48,7 +49,7 @@ class Parts:
     tracker: RunTracker
     audit: AuditTrail
     predictions: PredictionLog
-    trainer: Trainer
+    trainer: Callable[[], Trainer]
     resolver: Callable[[str], Resolve]
     work_folder: Path
     local_rows: int

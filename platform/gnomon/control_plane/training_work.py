@@ -29,9 +29,9 @@ from gnomon.errors import InvalidInput
 from gnomon.evaluation.gates import GateReport, check_gates
 from gnomon.evaluation.metrics import evaluate
 from gnomon.evaluation.references import build_reference
-from gnomon.features.model_columns import model_columns
 from gnomon.features.training_sets import TrainingSet, build_training_set
 from gnomon.registry.model_formats import load_predictor
+from gnomon.registry.model_inputs import model_columns
 
 Report = Callable[[str], None]
 REFERENCE_FILE = "reference.parquet"
@@ -90,14 +90,14 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
     report(f"training on {train.num_rows} rows with {model.trainer.workers} workers")
     request = TrainRequest(run_id, signature, model.trainer, train_path, folder)
     try:
-        trained = parts.trainer.train(request, _epoch_reporter(run_id, model, parts, report))
+        trained = parts.trainer().train(request, _epoch_reporter(run_id, model, parts, report))
     except Exception as error:
         # The edge of the run: whatever ended it must not leave it "running" in the tracker; the error goes on.
         parts.tracker.finish(run_id, {}, error=str(error))
         raise
     report(f"evaluating on {holdout.num_rows} later rows")
     predictor = load_predictor(trained.folder)
-    scores = predictor.predict(model_columns(holdout, signature))
+    scores = predictor.predict(model_columns(holdout, signature.inputs))
     metrics = evaluate(model.task, _labels(holdout), scores)
     gates = check_gates(model.gates, metrics, _champion_metrics(model, signature, holdout, parts))
     digest = _store(trained, signature, holdout, scores, parts)
@@ -150,7 +150,7 @@ def _champion_metrics(
     if not {i.name for i in champion.signature.inputs} <= set(holdout.column_names):
         return champion.metrics
     predictor: Predictor = load_predictor(parts.artifacts.get_folder(champion.artifact))
-    scores = predictor.predict(model_columns(holdout, champion.signature))
+    scores = predictor.predict(model_columns(holdout, champion.signature.inputs))
     return evaluate(model.task, _labels(holdout), scores)
 
 

@@ -52,6 +52,9 @@ def append_new(
             event time than before, as a reject without one.
         sleep: Waits between tries, for seconds.
 
+    Returns:
+        The counts, which add up to the rows given, or all zero for a repeated batch.
+
     Raises:
         Conflict: Other writers were faster twenty times in a row; nothing was written.
     """

@@ -29,6 +29,9 @@ def read_csv(data: bytes, header: Sequence[str], first_line: int, path: str) -> 
         first_line: Line of the first byte of `data` in its file.
         path: Named in errors.
 
+    Returns:
+        Columns of bytes, and the records that fit no columns as rejects.
+
     Raises:
         CorruptData: The text cannot be split into records at all.
     """

@@ -39,6 +39,9 @@ def drop_known(rows: pa.Table, known: pa.Table) -> Fresh:
     Args:
         rows: With `EVENT_ID` and `DIGEST`; of equal ones the first stays.
         known: `EVENT_ID` and `DIGEST` of stored rows, in any order.
+
+    Returns:
+        The rows that are left, in their order, and what was dropped.
     """
     keys = _keys(rows).with_row_index("position").unique(_KEY, keep="first")
     stored = _keys(known)
@@ -56,6 +59,9 @@ def stored_keys(offline: OfflineStore, table: str, version: int, period_us: tupl
         table: Its name.
         version: The version to read; -1 stands for the absent table.
         period_us: First and last event time to read, both inclusive; None reads all.
+
+    Returns:
+        `EVENT_ID` and `DIGEST`, in no particular order.
     """
     if version < 0:
         return pa.table({name: pa.array([], pa.string()) for name in _KEY})

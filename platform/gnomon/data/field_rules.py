@@ -49,6 +49,9 @@ def broken_rules(
         ids: Event ids, null where there is none.
         latest_us: Event times after this are refused.
 
+    Returns:
+        In the order in which they are reported; a row may break several.
+
     Raises:
         InvalidDefinition: A rule itself cannot be applied.
     """

@@ -56,6 +56,14 @@ def read_json_lines(data: bytes, schema: Mapping[str, Dtype], first_line: int) -
 def read_json_array(data: bytes, schema: Mapping[str, Dtype], path: str) -> RawRows:
     """Read a file that is one array of objects; elements that are no objects become rejects.
 
+    Args:
+        data: The whole file.
+        schema: Columns to read, by name.
+        path: Named in errors.
+
+    Returns:
+        Rows in order, numbered from 1.
+
     Raises:
         CorruptData: The file is no JSON, or its top is no array.
     """
@@ -84,7 +92,13 @@ def parse_array(data: bytes, path: str) -> list[Any]:
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """Return one JSON object.
+    """Read one JSON object.
+
+    Args:
+        text: Its bytes.
+
+    Returns:
+        Its members.
 
     Raises:
         ValueError: It is not JSON in UTF-8, not an object, or names a member twice.

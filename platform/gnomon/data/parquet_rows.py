@@ -18,7 +18,15 @@ from gnomon.errors import CorruptData, GnomonError
 
 
 def cut_row_groups(file: Path, part_rows: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield (first row group, row group after the last, number of the first row, bytes, rows) of each part.
+    """Cut a Parquet file into parts of whole row groups.
+
+    Args:
+        file: The file.
+        part_rows: Most rows of a part, unless one row group has more.
+
+    Yields:
+        tuple[int, int, int, int, int]: First row group, row group after the last, number of the first row, bytes,
+            rows; at least one part.
 
     Raises:
         CorruptData: The footer cannot be read.
@@ -43,7 +51,16 @@ def read_parquet_schema(file: Path) -> pa.Schema:
 
 
 def read_row_groups(file: Path, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
-    """Read those of `columns` that the file has, from row groups `[start, stop)`.
+    """Read row groups.
+
+    Args:
+        file: The file.
+        start: First row group.
+        stop: Row group after the last.
+        columns: Names to read; those that the file lacks are left out.
+
+    Returns:
+        The rows, in order.
 
     Raises:
         CorruptData: A page or the footer is damaged.

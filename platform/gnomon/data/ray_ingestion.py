@@ -43,6 +43,9 @@ def ingest_on_ray(
         offline: Pickled to the tasks, which stage files in it.
         now_us: Ingestion time.
 
+    Returns:
+        The counts.
+
     Raises:
         Unavailable: This process is not connected to Ray.
         Conflict: Other writers to the table left no gap.

@@ -127,7 +127,15 @@ def find_files(source: DataSource, root: str) -> list[Path]:
 
 
 def scan_parts(source: DataSource, root: str, limits: Limits) -> list[FilePart]:
-    """Fingerprint every file of a source and cut it into parts, in order of path.
+    """Fingerprint every file of a source and cut it into parts.
+
+    Args:
+        source: Its path and format count.
+        root: Folder that a relative path starts from.
+        limits: How large a part may be.
+
+    Returns:
+        Parts in order of path, at least one a file.
 
     Raises:
         NotFound: No file matches the source's path.

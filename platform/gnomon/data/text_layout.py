@@ -24,6 +24,9 @@ _HEADER_BYTES = 2**20
 def csv_header(file: Path) -> tuple[int, tuple[str, ...]]:
     """Read the header of a CSV file.
 
+    Args:
+        file: The file; a byte order mark and blank lines before the header are skipped.
+
     Returns:
         Offset of the first byte after the header, and the column names without surrounding spaces; a column without
         a name, such as a written-out row index, is named `column_<n>`, counted from 1.

@@ -110,6 +110,10 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
 def require_columns(part: FilePart, source: DataSource) -> None:
     """Refuse a file without one of the source's required columns; objects of JSON may lack any.
 
+    Args:
+        part: Any part of the file.
+        source: Its required columns count.
+
     Raises:
         InvalidInput: It lacks one; the message names both.
     """

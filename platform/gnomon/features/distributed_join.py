@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
@@ -150,6 +149,8 @@ def _split(table: pa.Table, columns: Sequence[str], partitions: int) -> list[pa.
 def _split_files(
     parts: list[tuple[str, list[int]]], schema: pa.Schema, columns: list[str], partitions: int
 ) -> list[pa.Table]:  # fmt: skip
+    import pyarrow.dataset as ds  # imports pandas, which a join within one process does without
+
     parquet, disk = ds.ParquetFileFormat(), LocalFileSystem()
     fragments = [parquet.make_fragment(path, disk, row_groups=groups) for path, groups in parts]
     # with the table's schema, so that files from before a column was added hold it as null

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gnomon.contracts.operations import Operation
 from gnomon.contracts.platform_state import AuditEntry
-from gnomon.contracts.registry import ModelVersion
+from gnomon.contracts.registry import ModelVersion, Run
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 
@@ -65,6 +65,12 @@ def version_json(version: ModelVersion, gates: Mapping[str, Any] | None) -> dict
     """Return a model version as the API writes it, with the report of its gates."""
     body: dict[str, Any] = plain({**asdict(version), "signature": version.signature.as_json()})
     return {**body, "gates": dict(gates or {})}
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Return a tracked training as the API writes it."""
+    body: dict[str, Any] = plain(asdict(run))
+    return body
 
 
 def audit_json(entry: AuditEntry) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gnomon import composition
 from gnomon.control_plane.actor import start_control_plane
 from gnomon.errors import Conflict, GnomonError, Unavailable
 from gnomon.gateway.serve_app import APP_NAME, application
-from gnomon.runtime.operation_workers import NAMESPACE
+from gnomon.runtime.ray_actors import NAMESPACE
 from gnomon.settings import Settings
 
 _HEALTHY_TIMEOUT_S = 120.0

@@ -12,7 +12,7 @@ from gnomon.contracts.models import Model
 from gnomon.contracts.online_store import Status
 from gnomon.control_plane.parts import Parts
 from gnomon.features.read_plan import read_plan
-from gnomon.gateway.bodies import KeysBody, audit_json, version_json
+from gnomon.gateway.bodies import KeysBody, audit_json, run_json, version_json
 from gnomon.gateway.status import platform_status
 from gnomon.telemetry.logs import read_logs
 
@@ -34,6 +34,18 @@ def router(parts: Parts, logs: Path) -> APIRouter:
         gates = parts.states.all("gates")
         versions = parts.registry.versions(model)
         return {"versions": [version_json(v, gates.get(f"{v.model}/{v.number}")) for v in versions]}
+
+    @routes.get("/runs")
+    def runs(model: str | None = None) -> dict[str, Any]:
+        """List tracked trainings, newest first."""
+        if model is not None:
+            parts.app_with(Model, model)
+        return {"runs": [run_json(run) for run in parts.tracker.runs(model)]}
+
+    @routes.get("/runs/{run_id}/series/{metric}")
+    def series(run_id: str, metric: str) -> dict[str, Any]:
+        """Show a metric of a training by epoch."""
+        return {"run_id": run_id, "metric": metric, "series": parts.tracker.series(run_id, metric)}
 
     @routes.post("/views/{view}/read")
     def read_view(view: str, body: KeysBody) -> dict[str, Any]:

@@ -1,65 +1,34 @@
-"""RayWorkerPool: one detached Ray actor per (operation, lease), which does the work and ends itself.
+"""RayWorkerPool: gives each operation a process of its own, or a thread of the warm process that light ones share.
 
-Used by the control plane. Actors outlive who started them, so that work goes on while the control plane is away.
+Used by the control plane. Both kinds of process outlive who started them, so that work goes on while the control plane
+is away.
 """
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable, Sequence
 
-import ray
-from ray._private.state import actors as actor_table
-from ray.exceptions import RayActorError, RayError
-
-from gnomon.errors import Unavailable
-from gnomon.runtime.entry_points import entry_point
-
-NAMESPACE = "gnomon"
-"""Ray namespace of all named actors of the platform."""
-
-_DEAD = "DEAD"
-
-
-class OperationWorker:
-    """Runs an entry function once, then ends its process.
-
-    Args:
-        entry: The function as `module:function`; called with operation id and lease.
-        operation_id: The operation.
-        lease: The lease that it works under.
-    """
-
-    def __init__(self, entry: str, operation_id: str, lease: int) -> None:
-        self._entry = entry
-        self._operation_id = operation_id
-        self._lease = lease
-        # Called by itself: were the starter to call, it could die in between and leave a worker that waits for ever.
-        ray.get_runtime_context().current_actor.run.remote()
-
-    def run(self) -> None:
-        """Do the work; the process ends with it, whether it returned or raised."""
-        try:
-            entry_point(self._entry)(self._operation_id, self._lease)
-        except Exception:  # noqa: BLE001 - the edge of the process; leaving the actor would hide the error
-            traceback.print_exc()
-        ray.actor.exit_actor()
-
-
-_ACTOR = ray.remote(num_cpus=0, max_restarts=0)(OperationWorker)
+from gnomon.contracts.cluster import WorkerPool
+from gnomon.runtime.process_workers import ProcessWorkers
+from gnomon.runtime.shared_workers import SharedWorkers
 
 
 class RayWorkerPool:
-    """The `WorkerPool` on a Ray cluster that this process is connected to.
+    """The `WorkerPool` on a Ray cluster that this process is connected to; creates the shared process at once.
 
     Args:
         entry: What a worker does, as `module:function`; called with operation id and lease.
+        shared: Tells by operation id whether an operation runs in the shared process; the same answer for ever.
+        preload: Modules that the shared process imports before its first operation.
     """
 
-    def __init__(self, entry: str) -> None:
-        self._entry = entry
+    def __init__(self, entry: str, shared: Callable[[str], bool], preload: Sequence[str] = ()) -> None:
+        self._is_shared = shared
+        self._shared = SharedWorkers(entry, preload)
+        self._own = ProcessWorkers(entry)
 
     def start(self, operation_id: str, lease: int) -> None:
-        """Start the worker of this lease unless it runs already; returns before its process exists.
+        """Start the worker of this lease unless it runs already; returns before it runs.
 
         Args:
             operation_id: The operation.
@@ -68,14 +37,10 @@ class RayWorkerPool:
         Raises:
             Unavailable: The cluster does not answer.
         """
-        options = {"name": _name(operation_id, lease), "namespace": NAMESPACE, "lifetime": "detached"}
-        try:
-            _ACTOR.options(**options, get_if_exists=True).remote(self._entry, operation_id, lease)
-        except (RayError, ConnectionError) as error:
-            raise _unavailable(error) from error
+        self._pool(operation_id).start(operation_id, lease)
 
     def alive(self, operation_id: str, lease: int) -> bool:
-        """Tell whether the worker is being created or runs, as the cluster's own table of actors says.
+        """Tell whether the worker is being started or runs.
 
         Args:
             operation_id: The operation.
@@ -85,19 +50,12 @@ class RayWorkerPool:
             False once the cluster knows that the process ended: soon after it was killed.
 
         Raises:
-            Unavailable: The cluster does not answer.
+            Unavailable: The cluster or the shared process does not answer.
         """
-        handle = self._find(operation_id, lease)
-        if handle is None:
-            return False
-        try:
-            row = actor_table(actor_id=handle._actor_id.hex())
-        except (RayError, ConnectionError) as error:
-            raise _unavailable(error) from error
-        return bool(row) and row["State"] != _DEAD
+        return self._pool(operation_id).alive(operation_id, lease)
 
     def stop(self, operation_id: str, lease: int) -> None:
-        """Kill the worker of this lease, if there is one.
+        """Kill the worker of this lease, if there is one; in the shared process, ask it to end.
 
         Args:
             operation_id: The operation.
@@ -106,28 +64,7 @@ class RayWorkerPool:
         Raises:
             Unavailable: The cluster does not answer.
         """
-        handle = self._find(operation_id, lease)
-        if handle is None:
-            return
-        try:
-            ray.kill(handle)
-        except RayActorError:
-            return  # it ended meanwhile
-        except (RayError, ConnectionError) as error:
-            raise _unavailable(error) from error
+        self._pool(operation_id).stop(operation_id, lease)
 
-    def _find(self, operation_id: str, lease: int) -> ray.actor.ActorHandle | None:
-        try:
-            return ray.get_actor(_name(operation_id, lease), NAMESPACE)
-        except ValueError:  # Ray's way to say that no actor has that name, or that it is dead
-            return None
-        except (RayError, ConnectionError) as error:
-            raise _unavailable(error) from error
-
-
-def _name(operation_id: str, lease: int) -> str:
-    return f"operation-{operation_id}-{lease}"
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"the Ray cluster does not answer: {error}", "is it up? see `gnomon status`")
+    def _pool(self, operation_id: str) -> WorkerPool:
+        return self._shared if self._is_shared(operation_id) else self._own

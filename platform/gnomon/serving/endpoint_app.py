@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -72,6 +72,7 @@ class EndpointApp:
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(_THREADS, "predict")
         self._is_quick = True
+        self._waiting: list[tuple[bytes, asyncio.Future[Answer]]] = []
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -150,14 +151,41 @@ class EndpointApp:
         raise _ClientGoneError
 
     async def _answer(self, body: bytes) -> Answer:
+        if self._is_quick and len(body) <= _INLINE_BYTES:
+            return await self._join(body)
         started_s = time.perf_counter()
         try:
-            if self._is_quick and len(body) <= _INLINE_BYTES:
-                return self._path.answer(body)
             work = asyncio.get_running_loop().run_in_executor(self._threads, self._path.answer, body)
             return await asyncio.wait_for(work, self._timeout_s)
         finally:
             self._is_quick = time.perf_counter() - started_s < _INLINE_S
+
+    def _join(self, body: bytes) -> asyncio.Future[Answer]:
+        """Let a request be answered with those that came in the same turn of the event loop; nobody waits for more."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((body, answer))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._answer_waiting)
+        return answer
+
+    def _answer_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        started_s = time.perf_counter()
+        answers: Sequence[Answer | Exception]
+        try:
+            answers = self._path.answer_many([body for body, _ in waiting])
+        except Exception as error:  # noqa: BLE001
+            # Nobody stands above this call of the event loop: the error goes to those who wait.
+            answers = [error] * len(waiting)
+        self._is_quick = time.perf_counter() - started_s < _INLINE_S
+        for (_, future), answer in zip(waiting, answers, strict=True):
+            if future.done():
+                continue  # its client has gone
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
 
 class _TooLargeError(Exception):

@@ -47,7 +47,7 @@ class EndpointMetrics:
         )  # fmt: skip
         self._drops = Gauge("gnomon_prediction_log_dropped", "Records that the log had to drop", ("version",))
         for metric in (self._predictions, self._errors, self._latency, self._statuses, self._drops):
-            metric.set_default_tags(tags)
+            metric.set_default_tags(dict(tags))  # Ray Serve adds to what it is given
         threading.Thread(target=self._keep_publishing, name="endpoint-metrics", daemon=True).start()
 
     def answered(self, latency_s: float, rows: int, status: np.ndarray[Any, Any]) -> None:

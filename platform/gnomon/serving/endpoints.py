@@ -6,6 +6,7 @@ one that asked has died.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -62,6 +63,16 @@ class RayEndpoints:
             )  # fmt: skip
         except (RayError, RayServeException, ConnectionError, TimeoutError) as error:
             raise _unavailable(error) from error
+        self._await_target(target)
+
+    def _await_target(self, target: EndpointTarget) -> None:
+        """Wait until Ray Serve's next reconciliation has taken the target over, so that it is what is observed."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            seen = self.observe().get(target.deployment)
+            if seen is not None and seen.target == target:
+                return
+            time.sleep(0.05)
 
     def observe(self) -> Mapping[str, EndpointStatus]:
         """Return the status of every endpoint by deployment name; those being removed are left out.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from gnomon.contracts.online_store import OnlineRows, OnlineStore, ReadPlan, Sta
 from gnomon.contracts.predictions import PredictionRecord, PredictionSink
 from gnomon.contracts.predictors import Predictor
 from gnomon.contracts.signatures import Signature
-from gnomon.errors import OperationFailed
+from gnomon.errors import GnomonError, OperationFailed, Unavailable
 from gnomon.features.model_columns import as_input
 from gnomon.serving.request_rows import RequestRows, RowReader
 
@@ -70,6 +70,16 @@ class Answer:
     body: bytes
     rows: int
     status: Array
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """Rows as predicted, with what was found for them."""
+
+    outputs: list[float]
+    status: list[list[int]]
+    ages_us: list[list[int]]
+    found: OnlineRows
 
 
 class RequestPath:
@@ -123,8 +133,52 @@ class RequestPath:
             Unavailable: The online store does not answer.
             OperationFailed: The model answered something that is no number.
         """
+        (answer,) = self.answer_many([body])
+        if isinstance(answer, GnomonError):
+            raise answer
+        return answer
+
+    def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
+        """Answer requests that came together with one online read and one pass through the model.
+
+        Args:
+            bodies: As `answer` takes them.
+
+        Returns:
+            An answer for each, in order, or the error that `answer` would raise; no request fails for another's sake.
+        """
         arrived_ns = time.perf_counter_ns()
-        rows = self._reader.read(body)
+        read = [self._read(body) for body in bodies]
+        good = [rows for rows in read if isinstance(rows, RequestRows)]
+        answers = iter(self._answer_all(good, arrived_ns))
+        return [next(answers) if isinstance(rows, RequestRows) else rows for rows in read]
+
+    def _read(self, body: bytes) -> RequestRows | GnomonError:
+        try:
+            return self._reader.read(body)
+        except GnomonError as error:
+            return error
+
+    def _answer_all(self, requests: list[RequestRows], arrived_ns: int) -> list[Answer | GnomonError]:
+        if not requests:
+            return []
+        rows = requests[0] if len(requests) == 1 else _merged(requests)
+        try:
+            merged = self._answer_rows(rows, arrived_ns)
+        except GnomonError as error:
+            if len(requests) == 1 or isinstance(error, Unavailable):
+                return [error] * len(requests)
+            return [answer for request in requests for answer in self._answer_all([request], arrived_ns)]
+        answers: list[Answer | GnomonError] = []
+        start = 0
+        for request in requests:
+            part = slice(start, start + len(request.ids))
+            body = self._body(request.ids, merged.outputs[part], merged.status[part], merged.ages_us[part])
+            answers.append(Answer(body, len(request.ids), merged.found.status[part]))
+            start = part.stop
+        return answers
+
+    def _answer_rows(self, rows: RequestRows, arrived_ns: int) -> _Predicted:
         now_us = self._clock.now_us()
         found = self._online.read(self._plan, rows.keys, now_us) if self._plan.names else self._no_lookups
         columns = self._columns(rows, found)
@@ -141,7 +195,7 @@ class RequestPath:
             status = ages_us = [[] for _ in rows.ids]
         if self._sink is not None:
             self._log(self._sink, rows, columns, status, ages_us, outputs, now_us, arrived_ns)
-        return Answer(self._body(rows.ids, outputs, status, ages_us), len(outputs), found.status)
+        return _Predicted(outputs, status, ages_us, found)
 
     def _columns(self, rows: RequestRows, found: OnlineRows) -> dict[str, Array]:
         """Return every column that the model or a request feature reads, the model's as a predictor takes them."""
@@ -192,6 +246,14 @@ class RequestPath:
 _NUMPY: dict[Dtype, Any] = {
     "int64": np.int64, "float64": np.float64, "bool": np.bool_, "string": object, "timestamp": np.int64
 }  # fmt: skip
+
+
+def _merged(requests: Sequence[RequestRows]) -> RequestRows:
+    return RequestRows(
+        [i for request in requests for i in request.ids],
+        [key for request in requests for key in request.keys],
+        {name: [v for request in requests for v in request.fields[name]] for name in requests[0].fields},
+    )
 
 
 def _as_float(column: Array) -> Array:

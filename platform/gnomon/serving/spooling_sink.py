@@ -79,6 +79,9 @@ class SpoolingSink:
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return when everything put before is in the log; see `PredictionSink.flush`.
 
+        Args:
+            timeout_s: How long to wait, in seconds.
+
         Raises:
             Unavailable: The log could not be written in time; the records stay in the spool.
         """

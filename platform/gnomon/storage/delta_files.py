@@ -8,10 +8,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
 
@@ -20,6 +20,9 @@ from gnomon.contracts.offline_store import StagedFile
 from gnomon.errors import CorruptData, InvalidInput
 from gnomon.storage.delta_schemas import TIMESTAMP
 from gnomon.storage.durable_files import publish, temporary
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """Microseconds since the epoch of the years 1 to 9999, all that Delta's statistics can name."""
@@ -81,6 +84,8 @@ def read_data_files(
 
 
 def _dataset(paths: Sequence[str], schema: pa.Schema) -> ds.Dataset:
+    import pyarrow.dataset as ds  # imports pandas: half a second that processes which only write do without
+
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     layout = ds.ParquetFileFormat(default_fragment_scan_options=checked)
     return ds.FileSystemDataset.from_paths(
@@ -89,7 +94,7 @@ def _dataset(paths: Sequence[str], schema: pa.Schema) -> ds.Dataset:
 
 
 def _event_filter(after_us: int | None, until_us: int | None) -> ds.Expression | None:
-    event_time = ds.field(EVENT_TIME)
+    event_time = pc.field(EVENT_TIME)
     after = None if after_us is None else event_time > pa.scalar(after_us, TIMESTAMP)
     until = None if until_us is None else event_time <= pa.scalar(until_us, TIMESTAMP)
     return after & until if after is not None and until is not None else after if after is not None else until

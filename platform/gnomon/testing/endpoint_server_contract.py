@@ -1,7 +1,7 @@
 """What every EndpointServer must do; run by `tests/integration/test_endpoints.py` for Ray Serve.
 
-Subclass `EndpointServerContract` and override the fixtures. The tests of one class may share one cluster: each leaves it
-without endpoints.
+Subclass `EndpointServerContract` and override the fixtures. The tests of one class may share one cluster: each leaves
+it without endpoints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What every `WorkerPool` must do. A test class derives from this one and overrides `pool` and `submit`."""
+"""What every `WorkerPool` must do. A test class derives from this one and overrides `pool` and `submit`.
+
+Pools that are made on a cluster override `another` too, and `named` where several tests share that cluster.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 
 from gnomon.contracts.cluster import WorkerPool
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 Submit = Callable[[str, float], None]
 """Makes an operation known whose work takes that many seconds."""
@@ -24,35 +27,64 @@ class WorkerPoolContract:
         raise NotImplementedError
 
     @pytest.fixture
+    def another(self, pool: WorkerPool) -> WorkerPool:
+        """Return another pool on the same cluster, if pools of that kind are made on one."""
+        return pool
+
+    @pytest.fixture
     def submit(self) -> Submit:
         """Return what makes operations known."""
         raise NotImplementedError
+
+    @pytest.fixture
+    def named(self) -> Callable[[str], str]:
+        """Return what gives operations names that no other test on the same cluster has."""
+        return str
 
     def test_unknown_worker_is_not_alive(self, pool: WorkerPool) -> None:
         assert not pool.alive("nobody", 1)
         pool.stop("nobody", 1)
 
-    def test_worker_is_alive_from_the_start_until_it_is_stopped(self, pool: WorkerPool, submit: Submit) -> None:
-        submit("stopped", 600)
-        pool.start("stopped", 1)
-        assert pool.alive("stopped", 1)
-        assert not pool.alive("stopped", 2)
-        pool.start("stopped", 1)
-        assert pool.alive("stopped", 1)
-        pool.stop("stopped", 1)
-        wait_for_end(pool, "stopped", 1)
-        pool.stop("stopped", 1)
-        assert not pool.alive("stopped", 1)
+    def test_worker_is_alive_from_the_start_until_it_is_stopped(
+        self, pool: WorkerPool, submit: Submit, named: Callable[[str], str]
+    ) -> None:  # fmt: skip
+        stopped = named("stopped")
+        submit(stopped, 600)
+        pool.start(stopped, 1)
+        assert pool.alive(stopped, 1)
+        assert not pool.alive(stopped, 2)
+        pool.start(stopped, 1)
+        assert pool.alive(stopped, 1)
+        pool.stop(stopped, 1)
+        wait_for_end(pool, stopped, 1)
+        pool.stop(stopped, 1)
+        assert not pool.alive(stopped, 1)
 
-    def test_leases_are_different_workers(self, pool: WorkerPool, submit: Submit) -> None:
-        submit("leases", 600)
-        pool.start("leases", 1)
-        pool.start("leases", 2)
-        pool.stop("leases", 1)
-        wait_for_end(pool, "leases", 1)
-        assert pool.alive("leases", 2)
-        pool.stop("leases", 2)
-        wait_for_end(pool, "leases", 2)
+    def test_leases_are_different_workers(
+        self, pool: WorkerPool, submit: Submit, named: Callable[[str], str]
+    ) -> None:  # fmt: skip
+        leases = named("leases")
+        submit(leases, 600)
+        pool.start(leases, 1)
+        pool.start(leases, 2)
+        pool.stop(leases, 1)
+        wait_for_end(pool, leases, 1)
+        assert pool.alive(leases, 2)
+        pool.stop(leases, 2)
+        wait_for_end(pool, leases, 2)
+
+    def test_pool_made_anew_knows_what_runs(
+        self, pool: WorkerPool, another: WorkerPool, submit: Submit, named: Callable[[str], str]
+    ) -> None:  # fmt: skip
+        """As after a crash of the control plane."""
+        known = named("known")
+        submit(known, 600)
+        pool.start(known, 1)
+        while not another.alive(known, 1):
+            assert pool.alive(known, 1)
+            time.sleep(0.05)
+        another.stop(known, 1)
+        wait_for_end(pool, known, 1)
 
 
 def wait_for_end(pool: WorkerPool, operation_id: str, lease: int) -> None:
@@ -64,7 +96,7 @@ def wait_for_end(pool: WorkerPool, operation_id: str, lease: int) -> None:
         lease: The lease.
 
     Raises:
-        AssertionError: It still is after a minute.
+        AssertionError: It still is after four minutes.
     """
     deadline = time.monotonic() + PATIENCE_S
     while pool.alive(operation_id, lease):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon.data.digests import row_digests
@@ -29,6 +29,7 @@ def test_values_are_frozen():
 
 
 @given(ROWS)
+@settings(deadline=None)
 def test_neither_order_nor_neighbours_matter(rows):
     whole = columns(rows)
     digests = row_digests(whole).to_pylist()
@@ -41,6 +42,7 @@ def test_neither_order_nor_neighbours_matter(rows):
 
 
 @given(ROWS)
+@settings(deadline=None)
 def test_different_rows_differ(rows):
     distinct = {}
     for row, digest in zip(rows, row_digests(columns(rows)).to_pylist(), strict=True):

@@ -12,31 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gnomon as gn
-from gnomon.contracts.apps import App
 from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
 from gnomon.contracts.expressions import Binary, ColumnRef, Constant
-from gnomon.contracts.features import FeatureView
 from gnomon.contracts.layouts import feature_dtype
-from gnomon.errors import InvalidInput, NotFound
-from gnomon.features.event_columns import timestamps
 from gnomon.features.expression_kernels import ARROW_TYPES
-from gnomon.features.view_rows import REQUEST_TIME, view_rows, view_values
+from gnomon.features.view_rows import REQUEST_TIME, view_values
 from gnomon.testing.point_in_time_oracle import view_row
-
-S = 1_000_000
-BIG = 2**53 + 1
-SCHEMA = {
-    "k": "int64",
-    "name": "string",
-    "id": "string",
-    "at": "timestamp",
-    "x": "float64",
-    "n": "int64",
-    "b": "bool",
-    "s": "string",
-    "ts": "timestamp",
-}
-TYPES = {"x": pa.float64(), "n": pa.int64(), "b": pa.bool_(), "s": pa.string(), "k": pa.int64(), "name": pa.string()}
+from gnomon.testing.view_cases import BIG, SCHEMA, S, app_of, events_table, requests_table
 
 seconds = st.integers(0, 12)
 VALUES = {
@@ -71,27 +53,6 @@ def source_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
 requests_rows = st.lists(
     st.fixed_dictionaries({**KEYS, REQUEST_TIME: st.integers(0, 15 * S) | seconds.map(lambda s: s * S)}), max_size=8
 )
-
-
-def events_table(rows: list[dict[str, Any]]) -> pa.Table:
-    columns = {c: pa.array([r[c] for r in rows], t) for c, t in TYPES.items()}
-    columns["ts"] = pa.array([r["ts"] for r in rows], pa.int64()).cast(ARROW_TYPES["timestamp"])
-    for time in (EVENT_TIME, KNOWN_TIME, INGESTED_AT):
-        columns[time] = timestamps(pa.array([r[time] for r in rows], pa.int64()))
-    for text in (EVENT_ID, DIGEST):
-        columns[text] = pa.array([r[text] for r in rows], pa.string())
-    return pa.table(columns)
-
-
-def requests_table(rows: list[dict[str, Any]]) -> pa.Table:
-    types = {"k": pa.int64(), "name": pa.string(), REQUEST_TIME: pa.int64()}
-    return pa.table({c: pa.array([r[c] for r in rows], t) for c, t in types.items()})
-
-
-def app_of(keys: tuple[str, ...], features: list[Any], **view: Any) -> tuple[App, FeatureView]:
-    source = gn.DataSource("src", path="x.parquet", id="id", event_time="at")
-    made = gn.FeatureView("v", entity=gn.Entity("thing", key=keys), source=source, features=features, **view)
-    return App.of("app", [source, made, gn.Entity("thing", key=keys)]).with_schemas({"src": SCHEMA}), made
 
 
 def row_value(expression: Any, row: Any) -> Any:
@@ -201,103 +162,3 @@ def test_order_of_the_files_does_not_matter(rows: list[dict[str, Any]], asked: l
     seed.shuffle(shuffled)
     first = view_values(app, view, events_table(rows), requests_table(asked))
     assert first.equals(view_values(app, view, events_table(shuffled), requests_table(asked)))
-
-
-def row(
-    event: float, known: float | None = None, *, k: Any = 1, event_id: str | None = None, **values: Any
-) -> dict[str, Any]:
-    base: dict[str, Any] = {"k": k, "name": "p", **dict.fromkeys(VALUES), INGESTED_AT: 0, DIGEST: "d"}
-    known_us = int((event if known is None else known) * S)
-    return (
-        base
-        | {EVENT_TIME: int(event * S), KNOWN_TIME: known_us, EVENT_ID: event_id or f"{event}-{known}-{values}"}
-        | values
-    )
-
-
-def ask(*times: float, k: Any = 1) -> pa.Table:
-    return requests_table([{"k": k, "name": "p", REQUEST_TIME: int(t * S)} for t in times])
-
-
-def test_window_is_open_on_the_left_and_closed_on_the_right() -> None:
-    app, view = app_of(("k",), [gn.Aggregation("*", "count", window="2s", name="c")])
-    table = view_values(app, view, events_table([row(1), row(3)]), ask(0.999999, 1, 3, 2.999999, 3.000001))
-    assert table["c"].to_pylist() == [0, 1, 1, 1, 1]
-
-
-def test_a_corrected_event_leaves_its_old_entity_and_time() -> None:
-    app, view = app_of(("k",), [gn.Column("n"), gn.Aggregation("n", "sum", window="100s", name="total")])
-    events = events_table(
-        [row(1, 1, event_id="e", n=5), row(2, 6, event_id="e", k=2, n=8), row(9, 7, event_id="e", k=1, n=3)]
-    )
-    table = view_values(app, view, events, ask(5, 6, 8, 9))
-    assert table.to_pydict() == {"n": [5, None, None, 3], "total": [5, None, None, 3]}
-    assert view_values(app, view, events, ask(6, 7, k=2)).to_pydict() == {"n": [8, None], "total": [8, None]}
-
-
-def test_a_newer_null_replaces_an_older_value() -> None:
-    app, view = app_of(("k",), [gn.Column("n", default=4)], on_expired="default", max_age="5s")
-    assert view_values(app, view, events_table([row(1, n=1), row(2, n=None)]), ask(0, 1, 2, 8))["n"].to_pylist() == [
-        4,
-        1,
-        None,
-        4,
-    ]
-
-
-def test_derived_features_expire_with_the_row_and_follow_windows() -> None:
-    ratio = gn.Derived("twice", (gn.col("x") * 2).fill_null(-1))
-    app, view = app_of(("k",), [gn.Column("x"), ratio], max_age="2s")
-    events = events_table([row(1, x=3.0)])
-    assert view_values(app, view, events, ask(0, 1, 2.9, 3), names=["twice"])["twice"].to_pylist() == [
-        None,
-        6.0,
-        6.0,
-        None,
-    ]
-    app, view = app_of(
-        ("k",),
-        [gn.Aggregation("x", "mean", window="2s", name="m"), gn.Derived("twice", (gn.col("m") * 2).fill_null(-1))],
-    )
-    assert view_values(app, view, events, ask(0, 1, 3, 4))["twice"].to_pylist() == [-1.0, 6.0, -1.0, -1.0]
-
-
-def test_rows_hold_their_own_time_when_nothing_expires() -> None:
-    app, view = app_of(("k",), [gn.Column("n")], max_age="1s")
-    rows = view_rows(app, view, events_table([row(1, 2, n=5)]), ask(1, 50), expire=False)
-    assert rows.values["n"].to_pylist() == [None, 5]
-    assert (rows.found.tolist(), rows.event_us.tolist(), rows.known_us.tolist()) == ([False, True], [0, S], [0, 2 * S])
-
-
-def test_many_late_rows_of_one_entity_are_jumped_over() -> None:
-    late = [row(i, i + 1000, n=i, event_id=f"e{i}") for i in range(2000)]
-    app, view = app_of(("k",), [gn.Column("n")])
-    table = view_values(app, view, events_table(late), ask(*range(900, 2000, 7)), chunk_pairs=100)
-    assert table["n"].to_pylist() == [t - 1000 if t >= 1000 else None for t in range(900, 2000, 7)]
-
-
-def test_a_deviation_keeps_its_digits_beside_a_large_mean() -> None:
-    app, view = app_of(("k",), [gn.Aggregation("x", "std", window="9s", name="sd")])
-    table = view_values(app, view, events_table([row(1, x=1e9), row(2, x=1e9 + 1), row(3, x=1e9 + 2)]), ask(3))
-    assert table["sd"].to_pylist() == [1.0]
-
-
-def test_infinities_that_cancel_give_null() -> None:
-    app, view = app_of(
-        ("k",), [gn.Aggregation("x", "sum", window="9s", name="t"), gn.Aggregation("x", "max", window="9s", name="m")]
-    )
-    table = view_values(app, view, events_table([row(1, x=math.inf), row(2, x=-math.inf)]), ask(3))
-    assert table.to_pydict() == {"t": [None], "m": [math.inf]}
-
-
-def test_unfit_requests_are_refused() -> None:
-    app, view = app_of(("k",), [gn.Column("n")])
-    events = events_table([row(1, n=1)])
-    with pytest.raises(InvalidInput, match="no column 'k'"):
-        view_values(app, view, events, pa.table({REQUEST_TIME: pa.array([1])}))
-    with pytest.raises(InvalidInput, match="key column 'k' is string"):
-        view_values(app, view, events, pa.table({"k": ["1"], REQUEST_TIME: [1]}))
-    with pytest.raises(InvalidInput, match="nulls"):
-        view_values(app, view, events, pa.table({"k": [1], REQUEST_TIME: pa.array([None], pa.int64())}))
-    with pytest.raises(NotFound, match="'m'"):
-        view_values(app, view, events, ask(1), names=["m"])

@@ -43,16 +43,19 @@ def test_psi_by_hand_over_values() -> None:
     assert psi(reference, live) == pytest.approx(0.3 * math.log(1.6) - 0.3 * math.log(0.4))
 
 
+@settings(deadline=None)
 @given(FLOATS)
 def test_psi_of_a_column_with_itself_is_zero(values: list[float]) -> None:
     assert psi(column(values), column(values[::-1])) == 0.0
 
 
+@settings(deadline=None)
 @given(FLOATS, FLOATS)
 def test_psi_is_never_negative_nor_infinite(reference: list[float], live: list[float]) -> None:
     assert 0 <= psi(column(reference), column(live)) < 100
 
 
+@settings(deadline=None)
 @given(FLOATS, FLOATS, st.permutations(range(5)))
 def test_psi_of_text_does_not_depend_on_names(reference: list[float], live: list[float], names: list[int]) -> None:
     def named(values: list[float], by: list[int]) -> pa.ChunkedArray:
@@ -102,6 +105,7 @@ def test_ks_by_hand() -> None:
     assert ks_distance(np.array([0.0]), np.array([1.0])) == 1.0
 
 
+@settings(deadline=None)
 @given(FLOATS, FLOATS)
 def test_ks_equals_the_definition(reference: list[float], live: list[float]) -> None:
     def below(values: list[float], x: float) -> float:
@@ -118,6 +122,7 @@ def test_ks_p_value_has_the_tabled_quantiles(scaled: float, chance: float) -> No
     assert ks_p_value(distance, rows, rows) == pytest.approx(chance, rel=5e-3)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 5000), st.integers(1, 5000))
 def test_ks_p_value_is_a_falling_chance(one: float, other: float, reference: int, live: int) -> None:
     near, far = sorted((one, other))
@@ -197,19 +202,19 @@ def test_equal_distributions_seldom_alarm() -> None:
     """At the default threshold PSI never alarms on 200 rows of ten inputs; KS alarms at most at its significance."""
     rng = np.random.default_rng(4)
     psi_alarms = ks_alarms = 0
-    for _ in range(200):
+    for _ in range(100):
         reference = table(**{f"c{i}": rng.normal(size=2000) for i in range(10)})
         live = table(**{f"c{i}": rng.normal(size=200) for i in range(10)})
         psi_alarms += compare(reference, live, Drift("inputs")).fired
         ks_alarms += compare(reference, live, Drift("inputs", method="ks", threshold=0.01)).fired
     assert psi_alarms == 0
-    assert ks_alarms <= 8  # expected at most 2; more than 8 has a chance below 0.001
+    assert ks_alarms <= 6  # expected at most 1; more than 6 has a chance below 0.001
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_ks_p_values_are_calibrated(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    chances = [ks_p_value(ks_distance(rng.random(300), rng.random(100)), 300, 100) for _ in range(400)]
-    assert np.mean(np.array(chances) < 0.05) < 0.05 + 5 * math.sqrt(0.05 * 0.95 / 400)
+    chances = [ks_p_value(ks_distance(rng.random(300), rng.random(100)), 300, 100) for _ in range(200)]
+    assert np.mean(np.array(chances) < 0.05) < 0.05 + 5 * math.sqrt(0.05 * 0.95 / 200)
     assert np.mean(np.array(chances) < 0.5) > 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gnomon.errors import Unavailable
+from gnomon.errors import GnomonError, Unavailable
 from gnomon.serving.endpoint_app import BODY_LIMIT_BYTES, EndpointApp
 from gnomon.serving.parts import ServingParts
 from gnomon.serving.request_path import Answer, RequestPath
@@ -114,7 +114,8 @@ def test_the_signature_is_told(app: EndpointApp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/predict", 405), ("POST", "/live", 405), ("GET", "/x", 404), ("GET", "", 404)]
+    ("method", "path", "status"),
+    [("GET", "/predict", 405), ("POST", "/live", 405), ("GET", "/x", 404), ("GET", "", 404)],
 )
 def test_other_routes_are_refused_with_the_known_ones(app: EndpointApp, method: str, path: str, status: int) -> None:
     found, _, body = call(app, method, path)
@@ -143,9 +144,9 @@ class SlowPath(RequestPath):
         self.__dict__ = path.__dict__
         self.pause_s = pause_s
 
-    def answer(self, body: bytes) -> Answer:
+    def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
         time.sleep(self.pause_s)
-        return super().answer(body)
+        return super().answer_many(bodies)
 
 
 def test_slow_requests_leave_the_loop_free_and_meet_the_deadline(
@@ -172,6 +173,22 @@ def test_slow_requests_leave_the_loop_free_and_meet_the_deadline(
     assert call(app, "POST", "/predict", rows(world.ROW))[0] == 200
 
 
+def test_requests_that_come_together_are_answered_together(
+    app: EndpointApp, world: ModuleType, counts: Counts
+) -> None:
+    headers = {"authorization": f"Bearer {world.TOKEN}"}
+    bodies = [rows({**world.ROW, "customer_id": key, "prediction_id": f"p{key}"}) for key in range(5)]
+    bodies.insert(2, b"{")
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(_call(app, "POST", "/predict", [body], headers) for body in bodies))
+
+    answers = asyncio.run(all_at_once())
+    assert [status for status, _, _ in answers] == [200, 200, 400, 200, 200, 200]
+    ids = [body["predictions"][0]["id"] for status, _, body in answers if status == 200]
+    assert ids == [f"p{key}" for key in range(5)]
+
+
 def test_a_dead_store_makes_it_unready_and_requests_retryable(
     path: RequestPath, world: ModuleType, counts: Counts
 ) -> None:
@@ -187,7 +204,7 @@ def test_an_unexpected_error_is_ours_and_tells_no_secrets(
     path: RequestPath, world: ModuleType, counts: Counts
 ) -> None:
     class Failing(SlowPath):
-        def answer(self, body: bytes) -> Answer:
+        def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
             raise ZeroDivisionError("secret")
 
     app = EndpointApp(Failing(path, 0), world.TOKEN, 0.5, lambda: None, counts)

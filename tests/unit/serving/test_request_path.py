@@ -94,6 +94,36 @@ def test_unknown_entities_and_nulls_are_said_and_logged(
     assert set(records[0].age_us.values()) == {-1}
 
 
+def test_requests_together_equal_requests_alone(path: RequestPath, world: ModuleType, records: Records) -> None:
+    requests = [[{**world.ROW, "customer_id": k, "amount": k + 0.5, "prediction_id": f"{k}"} for k in ks]
+                for ks in ([5, 3], [999], [7, 8, 9])]  # fmt: skip
+    bodies = [json.dumps({"rows": rows}).encode() for rows in requests]
+    first, wrong, *others = path.answer_many([bodies[0], b"{}", *bodies[1:]])
+    assert isinstance(wrong, InvalidInput)
+    for answer, body, rows in zip([first, *others], bodies, requests, strict=True):
+        together, alone = json.loads(answer.body)["predictions"], json.loads(path.answer(body).body)["predictions"]
+        assert [p["id"] for p in together] == [p["id"] for p in alone] == [row["prediction_id"] for row in rows]
+        assert [p["value"] for p in together] == pytest.approx([p["value"] for p in alone])
+        assert [p["status"] for p in together] == [p["status"] for p in alone]
+        assert answer.status.shape == (len(rows), 3)
+    assert len(records) == 12
+
+
+def test_a_request_that_fails_in_the_model_fails_alone(path: RequestPath, world: ModuleType) -> None:
+    sound = path._predictor
+
+    class Choosy:
+        def predict(self, columns: Any) -> np.ndarray[Any, Any]:
+            values = sound.predict(columns)
+            values[columns["amount"] > 100] = np.nan
+            return values
+
+    path._predictor = Choosy()
+    bodies = [json.dumps({"rows": [{**world.ROW, "amount": amount}]}).encode() for amount in (1, 1000, 2)]
+    kinds = [type(answer).__name__ for answer in path.answer_many(bodies)]
+    assert kinds == ["Answer", "OperationFailed", "Answer"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -159,7 +189,7 @@ def test_a_dead_online_store_is_unavailable(
     world: ModuleType, folder: Path, parts: ServingParts
 ) -> None:  # fmt: skip
     dead = ServingParts(**{**vars(parts), "online": RedisOnlineStore("redis://127.0.0.1:1/0", "test", 0.2)})
-    with pytest.raises(Unavailable, match="127.0.0.1:1"):
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         ask(load_request_path(world.target_of(folder), dead, None), world.ROW)
 
 
@@ -180,7 +210,7 @@ _JSON = st.recursive(
 )
 _VALUES = _JSON | st.integers(-(2**63), 2**63 - 1) | st.just("2026-03-01T12:00:00Z") | st.text(st.characters())
 _ROWS = st.fixed_dictionaries(
-    {}, optional={n: _VALUES for n in ("customer_id", "amount", "channel", "at", "prediction_id")}
+    {}, optional=dict.fromkeys(("customer_id", "amount", "channel", "at", "prediction_id"), _VALUES)
 )  # fmt: skip
 
 

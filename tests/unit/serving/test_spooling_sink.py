@@ -97,7 +97,7 @@ def test_a_log_that_fails_gets_all_once_it_is_back(
     sink = open_sink()
     log.before = Unavailable("the disk sleeps")
     sink.put(record("a"))
-    with pytest.raises(Unavailable, match="not in the log after 0.3 s"):
+    with pytest.raises(Unavailable, match=r"not in the log after 0\.3 s"):
         sink.flush(0.3)
     sink.put(record("b"))
     log.before = None

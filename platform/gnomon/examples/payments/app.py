@@ -93,5 +93,5 @@ fraud_monitor = gn.Monitor(
         gn.Quality("roc_auc", min=0.7),
     ],
     on_fire="retrain",
-    cooldown="15d",
+    cooldown="40d",
 )

@@ -101,14 +101,13 @@ class Story:
         self._deliver(day)
         evaluation = self._evaluation(day)
         verdict = "[bold yellow]fires[/]" if evaluation["fired"] else "is quiet"
-        self._say(f"day {day}: {scored} payments scored, {outcomes} outcomes reported; the monitor {verdict}")
-        if evaluation["fired"]:
-            self._say(f"  [dim]{'; '.join(evaluation['fired_rules'])}[/]")
         decision = self._consequence(evaluation)
+        if evaluation["fired"] and decision is None:
+            verdict += " [dim](within the cooldown: nothing follows)[/]"
+        self._say(f"day {day}: {scored} payments scored, {outcomes} outcomes reported; the monitor {verdict}")
         if decision is not None:
-            self._say(f"[bold]the control plane retrained:[/] {decision['decision']}")
-        elif evaluation["fired"]:
-            self._say("[dim]nothing follows: it has acted on this less than 15 days ago[/]")
+            self._say(f"  why: {'; '.join(evaluation['fired_rules'])}")
+            self._say(f"  [bold]so the control plane retrained:[/] {decision['decision']}")
         self._bring_in()
         return [decision] if decision is not None else []
 

@@ -1,0 +1,31 @@
+"""History from the caller's side: the audit trail and the tracked trainings. `Client.history` is one."""
+
+from __future__ import annotations
+
+from gnomon.connection import Connection, Json
+
+
+class History:
+    """What happened on a platform.
+
+    Args:
+        connection: To the platform.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._call = connection.call
+
+    def audit(self, limit: int = 50) -> list[Json]:
+        """Return the audit trail, newest first: `number`, `time`, `actor`, `action`, `target`, `details`."""
+        found: list[Json] = self._call("GET", "/api/v1/audit", params={"limit": limit})["entries"]
+        return found
+
+    def runs(self, model: str | None = None) -> list[Json]:
+        """Return tracked trainings, newest first: `run_id`, `state`, `parameters`, `metrics`, `error` and times."""
+        found: list[Json] = self._call("GET", "/api/v1/runs", params={"model": model} if model else {})["runs"]
+        return found
+
+    def series(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Return a metric of a training as (epoch, value), by epoch."""
+        found = self._call("GET", f"/api/v1/runs/{run_id}/series/{metric}")["series"]
+        return [(int(step), float(value)) for step, value in found]
