@@ -51,7 +51,12 @@ def connect(url: str | None = None, token: str | None = None) -> Client:
         url: Address of the gateway, such as `http://127.0.0.1:8000`; `GNOMON_URL` when left out.
         token: Access token; `GNOMON_TOKEN`, or the file that `gnomon up` wrote, when left out.
 
+    Returns:
+        A client whose gateway answered; a wrong token is noticed at its first other call. Close it, or use it in a
+        `with`.
+
     Raises:
+        InvalidInput: A `GNOMON_…` variable has a value that cannot be used.
         Unavailable: Nothing answers there.
     """
     from gnomon.client import Client

@@ -50,6 +50,13 @@ class Client:
     def connect(cls, url: str | None = None, token: str | None = None) -> Self:
         """Connect to the given platform, or to the one that runs in `GNOMON_HOME`.
 
+        Args:
+            url: Address of the gateway; `GNOMON_URL`, or that of the platform in `GNOMON_HOME`, when left out.
+            token: Access token; `GNOMON_TOKEN`, or the file `token` in `GNOMON_HOME`, when left out.
+
+        Returns:
+            A client whose gateway answered; a wrong token is noticed at its first other call.
+
         Raises:
             Unavailable: None runs there, or it does not answer.
         """
@@ -77,6 +84,9 @@ class Client:
 
     def plan(self, app_file: Path | str) -> Json:
         """Compare an app file with what is applied; nothing is changed.
+
+        Args:
+            app_file: Python file with the definitions; it is run here, and its text is sent along.
 
         Returns:
             `app`, `revision` (applied now, 0 when none), `changes`: a list of `action`, `kind`, `name`, `fields`.
@@ -112,7 +122,7 @@ class Client:
 
         Args:
             deployment: The endpoint.
-            fields: Entity keys and request fields by name; `prediction_id` names the prediction yourself.
+            **fields: Entity keys and request fields by name; `prediction_id` names the prediction yourself.
 
         Returns:
             `id`, `value`, `version`, `ages_s` and `status` by looked-up feature.
@@ -128,6 +138,10 @@ class Client:
 
     def outcome(self, deployment: str, values: Mapping[str, float]) -> Json:
         """Report what really happened, by prediction id; reported again it changes nothing.
+
+        Args:
+            deployment: The endpoint that predicted.
+            values: By prediction id: 0 or 1 for a binary model, the number for a regression; finite.
 
         Returns:
             `received` and `added`, the number that was new.

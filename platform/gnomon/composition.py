@@ -47,7 +47,13 @@ def clock_of(settings: Settings) -> Clock:
 
 
 def online_store_of(settings: Settings) -> RedisOnlineStore:
-    """Return the online store: the one that the settings name, or the embedded one of this home.
+    """Open the online store: the one that the settings name, or the embedded one of this home.
+
+    Args:
+        settings: Address and deadline of the store, and the home's folder.
+
+    Returns:
+        The store's client; nothing is connected before its first call.
 
     Raises:
         Unavailable: None is named and none runs here.
@@ -66,7 +72,13 @@ def online_url_of(settings: Settings) -> str:
 
 
 def token_of(settings: Settings) -> str:
-    """Return the platform's access token.
+    """Look up the platform's access token.
+
+    Args:
+        settings: The token itself, or the folder whose file `token` holds it.
+
+    Returns:
+        The token as clients send it, in the clear.
 
     Raises:
         Unavailable: None was made yet.

@@ -30,7 +30,15 @@ class Connection:
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, transport=transport)
 
     def call(self, method: str, path: str, **options: Any) -> Json:
-        """Call a route; keywords go to httpx.
+        """Call a route.
+
+        Args:
+            method: HTTP method, such as `GET`.
+            path: Path below the gateway's address, with a leading slash.
+            **options: Go to `httpx.Client.request`, such as `json` or `params`.
+
+        Returns:
+            The JSON object of the answer.
 
         Raises:
             Unavailable: Nothing answers at the address.

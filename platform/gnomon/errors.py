@@ -163,6 +163,13 @@ def from_json(body: Mapping[str, Any]) -> GnomonError:
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known name, or else lists what exists.
 
+    Args:
+        wrong: The name that was given.
+        known: Names that exist, in any order.
+
+    Returns:
+        The nearest name as a question, or else up to eight names in alphabetical order.
+
     Example:
         >>> did_you_mean("amuont", ["amount", "paid_at"])
         "did you mean 'amount'?"

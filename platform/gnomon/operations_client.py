@@ -27,6 +27,12 @@ class Operations:
     ) -> Json:  # fmt: skip
         """Ask for an operation; with an `operation_id` asking again returns the same one.
 
+        Args:
+            kind: `ingest`, `materialize`, `train`, `deploy`, `monitor` or `retrain`.
+            target: Name of the source, view, model, deployment or monitor.
+            arguments: JSON arguments of the kind.
+            operation_id: Names the request, so that repeating it is harmless; a fresh id is made when left out.
+
         Returns:
             The operation: `id`, `kind`, `target`, `state`, `progress`, `result`, `error`, `attempts`.
         """
@@ -53,8 +59,11 @@ class Operations:
 
         Args:
             operation: As returned by `submit`.
-            timeout_s: How long to wait.
+            timeout_s: How long to wait, in seconds; the operation itself goes on afterwards.
             on_progress: Called with the operation each time that it changed.
+
+        Returns:
+            What the work answered; its fields depend on the operation's kind.
 
         Raises:
             OperationFailed: It was cancelled or has not ended in time; an error of its own is raised as what it was.

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings from the environment.
 
+    Returns:
+        Settings with defaults where the environment says nothing.
+
     Raises:
         InvalidInput: A variable has a value that cannot be used; the message names it.
     """

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-
 from tests.benchmarks.environments import cache_folder
 from tests.benchmarks.harness import Benchmark, measure
 from tests.benchmarks.online_read.benchmark import OnlineRead
@@ -79,4 +78,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was started is stopped, nothing was written")

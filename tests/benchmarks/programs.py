@@ -5,6 +5,7 @@ Used by the harness. One process is one turn; it ends when its input ends, and i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -82,10 +83,8 @@ class Program:
 
     def _end(self) -> None:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read everything
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended before it read everything
         try:
             self._process.wait(_END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -16,7 +16,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
 from tests.benchmarks.harness import Benchmark, Measurements, Quantity
 
 Json = dict[str, Any]

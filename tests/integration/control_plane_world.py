@@ -61,14 +61,15 @@ def report(what: str, error: Exception) -> None:
 
 
 def work(operation_id: str, lease: int) -> None:
-    """Note the process, work for the time that the operation names, then finish it and note that."""
+    """Note the process, work for the operation's time or until its file exists, then finish it and note that."""
     operations = open_operations()
     note(f"started {operation_id} {lease} {os.getpid()}")
     arguments = operations.get(operation_id).arguments
     if arguments.get("raises"):
         raise RuntimeError("the work raises")
     end = time.monotonic() + arguments["seconds"]
-    while (rest := end - time.monotonic()) > 0:
+    until = folder() / arguments.get("until", "never")
+    while (rest := end - time.monotonic()) > 0 and not until.exists():
         if stop_requested():
             note(f"stopped {operation_id} {lease} {os.getpid()}")
             return

@@ -234,11 +234,12 @@ def test_second_up_of_one_home(platform: LocalPlatform) -> None:
 def test_two_ups_at_once(tmp_path: Path) -> None:
     home = LocalPlatform(tmp_path / "home")
     command = [str(BIN / "gnomon"), "up"]
-    both = [
-        subprocess.Popen(command, env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    results = [(p.communicate(timeout=300), p.returncode) for p in both]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with (
+        subprocess.Popen(command, env=home.environment, **pipes) as one,
+        subprocess.Popen(command, env=home.environment, **pipes) as two,
+    ):
+        results = [(p.communicate(timeout=300), p.returncode) for p in (one, two)]
     try:
         assert sorted(status for _, status in results) == [0, 2], results
         assert any("a platform" in error for (_, error), status in results if status == 2)
@@ -264,27 +265,25 @@ def test_setting_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_interrupted_while_starting(tmp_path: Path) -> None:
     home = LocalPlatform(tmp_path / "home")
-    starting = subprocess.Popen(
-        [str(BIN / "gnomon"), "up"], env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert starting.stdout is not None
-    for line in starting.stdout:
-        if "Ray" in line:
-            break
-    starting.send_signal(signal.SIGINT)
-    assert starting.wait(timeout=120) == 130
+    command, pipe = [str(BIN / "gnomon"), "up"], subprocess.PIPE
+    with subprocess.Popen(command, env=home.environment, stdout=pipe, stderr=pipe, text=True) as starting:
+        assert starting.stdout is not None
+        for line in starting.stdout:
+            if "Ray" in line:
+                break
+        starting.send_signal(signal.SIGINT)
+        assert starting.wait(timeout=120) == 130
     until(lambda: home.processes() == [], timeout_s=60)
 
 
 def test_interrupted_while_waiting(platform: LocalPlatform, shop: Shop) -> None:
     platform.done("apply", str(shop.app()))
-    waiting = subprocess.Popen(
-        [str(BIN / "gnomon"), "ingest", shop.sales], env=platform.environment, stderr=subprocess.PIPE, text=True
-    )
-    assert waiting.stderr is not None
-    waiting.stderr.readline()
-    waiting.send_signal(signal.SIGINT)
-    waiting.wait(timeout=30)
+    command = [str(BIN / "gnomon"), "ingest", shop.sales]
+    with subprocess.Popen(command, env=platform.environment, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        waiting.wait(timeout=30)
     with platform.client() as client:
         operations = [o for o in client.operations.newest(100) if o["target"] == shop.sales]
         result = client.operations.wait(operations[0])

@@ -86,9 +86,16 @@ def _features(result: dict[str, Any]) -> None:
 def read_rows(file: Path, required: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """Read a JSON-lines file of objects.
 
+    Args:
+        file: JSON-lines file in UTF-8; blank lines are skipped.
+        required: Fields that every object has to have.
+
+    Returns:
+        One object a line, in the order of the file; at least one.
+
     Raises:
-        InvalidInput: It is absent or empty, or a line is no object or lacks a required field; the message has its
-        number.
+        InvalidInput: It is absent or empty, or a line is no object or lacks a required field; the
+            message has the line's number.
     """
     if not file.is_file():
         raise InvalidInput(f"there is no file {file}", "give the path of a JSON-lines file")

@@ -26,6 +26,9 @@ _NUMERIC = ("sum", "mean", "std")
 def check_references(app: App) -> None:
     """Check that every name that a definition holds is defined.
 
+    Args:
+        app: Any app; its schemas are not read.
+
     Raises:
         InvalidDefinition: One is not; the hint names the nearest.
     """
@@ -49,6 +52,9 @@ def check_references(app: App) -> None:
 
 def check_columns(app: App) -> None:
     """Check that every column that a definition reads exists in its source and has a fit type.
+
+    Args:
+        app: With the column types of all of its sources.
 
     Raises:
         InvalidDefinition: One does not; the hint names the nearest column.

@@ -47,8 +47,18 @@ class App:
     def of(cls, name: str, specs: Iterable[Spec], *, code: str = "", root: str = "") -> App:
         """Collect specs and all that they refer to.
 
+        Args:
+            name: The app's name; for an app file its stem.
+            specs: In any order, and each as often as it comes; what they refer to by object is found without being
+                listed.
+            code: SHA-256 of the app file's text, 64 hex digits; empty for definitions that come from no file.
+            root: Folder that relative source paths start from.
+
+        Returns:
+            The app, its references checked, its schemas not resolved yet.
+
         Raises:
-            InvalidDefinition: Two different definitions share kind and name, or a reference leads nowhere.
+            InvalidDefinition: Definitions of one kind and name differ, a reference leads nowhere, or none is given.
         """
         found: dict[tuple[str, str], Spec] = {}
         pending = list(specs)
@@ -73,6 +83,12 @@ class App:
     def with_schemas(self, schemas: Mapping[str, Mapping[str, Dtype]]) -> App:
         """Return the app with the column types of its sources, after checking every column that it names.
 
+        Args:
+            schemas: Column types by source and column name; replaces those that the app has.
+
+        Returns:
+            A new app; this one stays as it is.
+
         Raises:
             InvalidDefinition: A definition names a column that its source lacks, or one of an unfit type.
         """
@@ -88,6 +104,13 @@ class App:
 
     def get(self, kind: type[S], name: str) -> S:
         """Return one definition.
+
+        Args:
+            kind: Class of the definition, such as `Entity`.
+            name: Its name, unique in its kind.
+
+        Returns:
+            The definition itself, not a copy.
 
         Raises:
             NotFound: There is none of that kind and name; the hint names the nearest.
@@ -108,6 +131,12 @@ class App:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> App:
         """Read what `as_json` wrote.
+
+        Args:
+            body: With `name` and `definitions`; `code`, `root` and `schemas` may be absent.
+
+        Returns:
+            An app equal to the one that was written; its columns are checked where the body has schemas.
 
         Raises:
             InvalidDefinition: The body is not the JSON of an app.

@@ -18,7 +18,13 @@ class ArtifactStore(Protocol):
     """
 
     def put_bytes(self, content: bytes) -> str:
-        """Store bytes; return their digest.
+        """Store bytes under their digest.
+
+        Args:
+            content: Any bytes; none is content too.
+
+        Returns:
+            The digest, the same for the same bytes.
 
         Raises:
             OutOfSpace: The disk is full; nothing is visible.
@@ -32,6 +38,12 @@ class ArtifactStore(Protocol):
     def get_bytes(self, digest: str) -> bytes:
         """Return the bytes, verified against the digest.
 
+        Args:
+            digest: As `put_bytes` returned it.
+
+        Returns:
+            All of the content, in memory.
+
         Raises:
             NotFound: Nothing has that digest.
             CorruptData: What is stored does not match it.
@@ -40,6 +52,12 @@ class ArtifactStore(Protocol):
 
     def get_folder(self, digest: str) -> Path:
         """Return a local folder with the files, each verified; read-only, shared between callers.
+
+        Args:
+            digest: As `put_folder` returned it.
+
+        Returns:
+            Folder with the same relative paths as the one that was put; callers do not write to it.
 
         Raises:
             NotFound: Nothing has that digest.

@@ -57,6 +57,12 @@ class HandClock:
 def to_us(moment: datetime) -> int:
     """Return microseconds since the epoch of an aware datetime.
 
+    Args:
+        moment: Aware, in any time zone.
+
+    Returns:
+        Exact, as a datetime counts microseconds; negative before 1970.
+
     Raises:
         ValueError: The datetime has no time zone, so that it names no moment.
     """

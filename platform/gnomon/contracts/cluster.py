@@ -76,6 +76,9 @@ class EndpointServer(Protocol):
     def observe(self) -> Mapping[str, EndpointStatus]:
         """Return the status of every endpoint by deployment name.
 
+        Returns:
+            One status for each endpoint that was deployed and not removed, healthy or not.
+
         Raises:
             Unavailable: The serving system does not answer.
         """

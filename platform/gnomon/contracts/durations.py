@@ -44,6 +44,12 @@ def parse_duration(value: Any) -> timedelta:
 def format_duration(value: timedelta) -> str:
     """Return the shortest text that `parse_duration` reads back as the same duration.
 
+    Args:
+        value: Not negative.
+
+    Returns:
+        A number and the largest unit of d, h and m that divides it evenly, or else seconds with up to six decimals.
+
     Example:
         >>> format_duration(timedelta(days=7)), format_duration(timedelta(hours=36))
         ('7d', '36h')

@@ -155,6 +155,12 @@ Binary.model_rebuild()
 def col(name: str) -> ColumnRef:
     """Refer to a column by name.
 
+    Args:
+        name: Column of the source, or feature, that the place of use can read; checked there, not here.
+
+    Returns:
+        An expression; operators and comparisons on it build larger ones.
+
     Example:
         >>> sorted((col("amount") / col("mean") > 3).columns())
         ['amount', 'mean']

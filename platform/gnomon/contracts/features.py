@@ -147,6 +147,12 @@ class FeatureView(Spec, init=False):
     def __getitem__(self, feature: str) -> str:
         """Return the reference `view.feature`, for a model that wants only some features.
 
+        Args:
+            feature: Name of one of the view's features.
+
+        Returns:
+            Text as `Model.features` and expressions of request features take it.
+
         Raises:
             KeyError: The view has no such feature.
         """
@@ -159,6 +165,12 @@ def function_reference(value: Any) -> Any:
     """Turn a top-level function into the text `module:name` by which workers import it.
 
     Functions of the app file itself get the module `app`, whatever the file is called.
+
+    Args:
+        value: A function; anything that cannot be called, such as the text itself, is returned as it is.
+
+    Returns:
+        `module:name`, the name without dots.
 
     Raises:
         ValueError: The function is a lambda or nested, so that it has no name to import it by.

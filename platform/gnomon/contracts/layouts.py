@@ -73,6 +73,13 @@ def feature_dtype(feature: object, schema: dict[str, Dtype]) -> Dtype:
 def view_layout(app: App, view_name: str) -> ViewLayout:
     """Compile a view of an app whose schemas are resolved.
 
+    Args:
+        app: With schemas resolved.
+        view_name: The view.
+
+    Returns:
+        The layout; equal, version included, for views that store the same bytes in the same meaning.
+
     Raises:
         NotFound: The app has no such view.
     """

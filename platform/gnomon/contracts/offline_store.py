@@ -67,6 +67,9 @@ class OfflineStore(Protocol):
             batch_id: Names this batch; a batch that was committed before adds nothing and is reported as repeated.
             expected_version: Refuse unless the table is at this version now (-1: absent); None takes any.
 
+        Returns:
+            Version and number of rows of the batch's commit; those of the earlier commit when the batch is repeated.
+
         Raises:
             Conflict: The table is at another version than expected; nothing was written.
             InvalidInput: A column has another type than in the table.
@@ -96,6 +99,13 @@ class OfflineStore(Protocol):
     def schema(self, table: str, *, version: int | None = None) -> pa.Schema:
         """Return the table's schema.
 
+        Args:
+            table: Name of the table.
+            version: As of this version; the newest when left out.
+
+        Returns:
+            Every column with its type, system columns included.
+
         Raises:
             NotFound: The table, or that version of it, is absent.
         """
@@ -106,6 +116,16 @@ class OfflineStore(Protocol):
         until_us: int | None = None, version: int | None = None,
     ) -> pa.Table:  # fmt: skip
         """Read rows with event time in `(after_us, until_us]`, in no particular order.
+
+        Args:
+            table: Name of the table.
+            columns: Which columns, in which order; all of the schema when left out.
+            after_us: Only later event times, microseconds since the epoch; from the beginning when left out.
+            until_us: Only event times up to and including this one; to the end when left out.
+            version: As of this version; the newest when left out.
+
+        Returns:
+            All such rows in memory; empty, with the columns, where there are none.
 
         Raises:
             NotFound: The table, that version, or a column is absent.

@@ -85,6 +85,13 @@ class OnlineStore(Protocol):
     def write(self, layout: ViewLayout, rows: pa.Table) -> WriteResult:
         """Write rows with the layout's key columns, `EVENT_TIME`, `KNOWN_TIME` and its feature columns.
 
+        Args:
+            layout: The view that the rows belong to.
+            rows: Any number of rows, in any order, of one entity as often as they come: the newest stays.
+
+        Returns:
+            How many rows were written and how many ignored; together the number of rows.
+
         Raises:
             Unavailable: The server does not answer; repeating is safe.
             InvalidInput: A column is missing or of another type, or a key is null.
@@ -98,6 +105,9 @@ class OnlineStore(Protocol):
             plan: What to read.
             keys: One mapping per row, with every key column of every layout.
             now_us: The time that ages are counted to.
+
+        Returns:
+            One row per mapping in `keys`, in that order; features in the plan's order.
 
         Raises:
             Unavailable: The server does not answer within the deadline.

@@ -85,6 +85,16 @@ class OperationStore(Protocol):
     ) -> Operation:  # fmt: skip
         """Store the intent. With the id of an existing operation, return that one and store nothing.
 
+        Args:
+            kind: What to do.
+            target: Name of the source, view, model, deployment or monitor.
+            arguments: JSON arguments of the kind.
+            actor: Who asks.
+            operation_id: Names the request, so that repeating it is harmless; a fresh id is made when left out.
+
+        Returns:
+            The pending operation, or the existing one in the state that it is in.
+
         Raises:
             Conflict: That id belongs to an operation of another kind, target or arguments.
         """
@@ -92,6 +102,12 @@ class OperationStore(Protocol):
 
     def get(self, operation_id: str) -> Operation:
         """Return an operation.
+
+        Args:
+            operation_id: As `submit` returned it.
+
+        Returns:
+            The operation in its state of now.
 
         Raises:
             NotFound: There is none with that id.

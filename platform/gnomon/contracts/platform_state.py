@@ -33,6 +33,14 @@ class DefinitionStore(Protocol):
         An app equal to the current one keeps its revision, whatever was expected, so that a repeat after a lost answer
         succeeds; if its file has moved to another folder, the new root is kept.
 
+        Args:
+            app: With schemas resolved.
+            actor: Who applies it.
+            expected_revision: Refuse unless this revision is the current one (0: none); None takes any.
+
+        Returns:
+            The revision that is current now, the new one or the one that was kept.
+
         Raises:
             Conflict: A definition's name belongs to another app, or the current revision is not the expected one
                 (0: none).
@@ -45,6 +53,12 @@ class DefinitionStore(Protocol):
 
     def revision(self, app_hash: str) -> Applied:
         """Return the newest revision with that hash.
+
+        Args:
+            app_hash: `App.content_hash` of an app that was applied, current or not.
+
+        Returns:
+            That app as applied; the one applied last where several revisions have the hash.
 
         Raises:
             NotFound: No app was ever applied with that hash.
@@ -80,7 +94,10 @@ class AuditTrail(Protocol):
         ...
 
     def verify(self) -> int:
-        """Check the chain; return the number of entries.
+        """Check the whole chain, from the first entry to the newest.
+
+        Returns:
+            The number of entries.
 
         Raises:
             CorruptData: An entry was changed or removed; the message names the first bad number.

@@ -88,6 +88,11 @@ class PredictionLog(Protocol):
     def read(self, deployment: str, after_us: int, until_us: int) -> pa.Table:
         """Return predictions with time in `(after_us, until_us]` and their outcomes known by `until_us`.
 
+        Args:
+            deployment: The endpoint that predicted.
+            after_us: Exclusive start, microseconds since the epoch.
+            until_us: Inclusive end, which also limits the outcomes.
+
         Returns:
             One row a prediction id: prediction_id, version, variant, time_us, output, latency_us, `outcome` (float64,
             null when not yet known), one column per model input named as in the record, sorted by time. Empty where

@@ -24,10 +24,13 @@ class Predictor(Protocol):
     """A loaded model version; pure and usable from one thread at a time."""
 
     def predict(self, columns: Columns) -> np.ndarray[Any, Any]:
-        """Return one float64 per row: a probability in [0, 1] for binary tasks, the value for regressions.
+        """Predict every row.
 
         Args:
             columns: At least the signature's inputs; extra columns are not read.
+
+        Returns:
+            float64, shape (rows,), in order: a probability in [0, 1] for binary tasks, the value for regressions.
         """
         ...
 
@@ -77,6 +80,9 @@ class Trainer(Protocol):
         Args:
             request: What to train on.
             report: Called with (epoch, metrics) after each epoch; an epoch repeated after a failure is reported again.
+
+        Returns:
+            The model's folder, and how training went.
 
         Raises:
             OperationFailed: More workers died than `max_failures` allows, or the loss is not finite.

@@ -92,6 +92,16 @@ class ModelRegistry(Protocol):
     ) -> ModelVersion:  # fmt: skip
         """Add the next version. A run registers one version: repeating it with the same `run_id` returns that one.
 
+        Args:
+            model: Name of the model.
+            artifact: Digest of the model's folder in the artifact store.
+            signature: What the version takes and answers.
+            metrics: Of the evaluation, in the order in which they are to be shown.
+            lineage: What it was made from; its `run_id` makes repeating harmless.
+
+        Returns:
+            The version, durable, with the next number from 1 on of that model.
+
         Raises:
             CorruptData: The artifact is not stored whole.
             Conflict: The run has registered a version of another model.
@@ -100,6 +110,13 @@ class ModelRegistry(Protocol):
 
     def version(self, model: str, number: int) -> ModelVersion:
         """Return a version.
+
+        Args:
+            model: Name of the model.
+            number: From 1.
+
+        Returns:
+            The version with the aliases that name it now.
 
         Raises:
             NotFound: There is no such model or number.
@@ -129,6 +146,9 @@ class ModelRegistry(Protocol):
             reason: Why, in words, with the numbers that decided.
             actor: Who.
             expected: Refuse unless the alias names this version now (None: nothing); "any" does not ask.
+
+        Returns:
+            The entry of the alias's history that brought it there.
 
         Raises:
             NotFound: There is no such version.
@@ -170,6 +190,14 @@ class RunTracker(Protocol):
     def start(self, run_id: str, model: str, parameters: Mapping[str, Any]) -> Run:
         """Begin a run; starting one that exists sets it back to running and keeps its series.
 
+        Args:
+            run_id: The run; that of the operation which trains.
+            model: What is trained.
+            parameters: Trainer settings, JSON.
+
+        Returns:
+            The run, running.
+
         Raises:
             Conflict: The run trains another model.
         """
@@ -177,6 +205,11 @@ class RunTracker(Protocol):
 
     def log(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Record metrics of a step; a metric logged again for a step replaces the earlier value. NaN is kept.
+
+        Args:
+            run_id: A run that was started.
+            step: Such as the epoch, from 1.
+            metrics: Values by name.
 
         Raises:
             NotFound: There is no such run.
@@ -189,6 +222,13 @@ class RunTracker(Protocol):
 
     def series(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Return (step, value) by step.
+
+        Args:
+            run_id: A run that was started.
+            metric: Name of one of its metrics.
+
+        Returns:
+            Steps ascending, each once; empty where the run never logged that metric.
 
         Raises:
             NotFound: There is no such run.

@@ -52,6 +52,13 @@ class Signature(Value):
 def model_signature(app: App, model_name: str) -> Signature:
     """Compile a model of an app whose schemas are resolved.
 
+    Args:
+        app: With schemas resolved.
+        model_name: The model.
+
+    Returns:
+        Inputs in the order of the model's features, then its own request fields; keys and lookups without repeats.
+
     Raises:
         NotFound: The app has no such model.
     """

@@ -33,6 +33,10 @@ class Value(BaseModel):
 class Part(Value):
     """A part that app files write themselves, `Part("first", "second", field=…)`, with errors for their author.
 
+    Args:
+        *values: Values of the fields in `positional`, in that order.
+        **fields: Values of fields by name.
+
     Raises:
         InvalidDefinition: A field is missing, unknown or contradictory; the message names part, field and value.
     """
@@ -40,7 +44,7 @@ class Part(Value):
     positional: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, *, init: bool = True, **options: Any) -> None:
-        """Take `init=False`, which tells type checkers that our own `__init__` stands and none is made from the fields."""
+        """Take `init=False`, which tells type checkers that our `__init__` stands and none is made from the fields."""
         super().__init_subclass__(**options)
 
     def __init__(self, *values: Any, **fields: Any) -> None:

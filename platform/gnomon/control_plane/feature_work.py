@@ -20,8 +20,16 @@ Report = Callable[[str], None]
 def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
     """Read a source's new rows into its table.
 
+    Args:
+        operation: Its target is the source.
+        parts: The platform's parts.
+        report: Takes a line of progress.
+
     Returns:
         Counts of the ingestion and the table's version.
+
+    Raises:
+        NotFound: No applied app defines the source.
     """
     app = parts.app_with(DataSource, operation.target).app
     source = app.get(DataSource, operation.target)
@@ -42,7 +50,16 @@ def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[st
 def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
     """Bring a view's values as of now into the online store.
 
+    Args:
+        operation: Its target is the view.
+        parts: The platform's parts.
+        report: Takes a line of progress.
+
+    Returns:
+        `view`, `entities`, counts of rows written and ignored, the source's version and the time that values are as of.
+
     Raises:
+        NotFound: No applied app defines the view.
         InvalidInput: Nothing was ingested from the view's source yet.
     """
     app = parts.app_with(FeatureView, operation.target).app

@@ -51,26 +51,31 @@ class ControlLoop:
         """Do one iteration; return what was decided, done or failed. One thread at a time."""
         machine_us = self._machine_clock.now_us()
         actions: list[Action] = []
+        seen: tuple[Desired, Observed] | None = None
         with self._surviving("look at the platform"):
-            actions = self._decide(machine_us)
+            seen = self._look(machine_us)
+            actions = reconcile(*seen, self._clock.now_us())
         for action in actions:
             with self._surviving(f"do {action}"):
                 self._executor.execute(action, machine_us)
+        if seen is not None:
+            with self._surviving("record the endpoints"):
+                self._record_endpoints(*seen)
         with self._surviving("record the heartbeat"):
             self._beat(machine_us)
         return actions
 
-    def _decide(self, machine_us: int) -> list[Action]:
+    def _look(self, machine_us: int) -> tuple[Desired, Observed]:
         ports = self._ports
         desired = read_desired(ports.definitions, ports.registry, ports.operations)
         observed = observe(
             desired, self._memory, ports.operations, ports.states, ports.workers, ports.endpoints, machine_us
         )
-        with self._surviving("record the endpoints"):
-            self._record_endpoints(desired, observed)
-        return reconcile(desired, observed, self._clock.now_us())
+        return desired, observed
 
     def _record_endpoints(self, desired: Desired, observed: Observed) -> None:
+        """Tell what serves, last in a step: whoever waits for it must find what follows from it, such as a monitor's
+        first due time, stored already; a crash in between would let that follow from a later moment."""
         if observed.endpoints is None:
             return
         if self._recorded is None:

@@ -27,10 +27,16 @@ from gnomon.monitoring.evaluation import evaluate_monitor
 def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None]) -> dict[str, Any]:
     """Evaluate a monitor at the platform's time.
 
+    Args:
+        operation: Its target is the monitor.
+        parts: The platform's parts.
+        report: Takes a line of progress.
+
     Returns:
         `fired`, `findings` in words, `rows`, `outcomes`, and the window's bounds.
 
     Raises:
+        NotFound: No applied app defines the monitor.
         Conflict: Nothing serves yet, so that there is no reference to compare with.
     """
     app = parts.app_with(Monitor, operation.target).app

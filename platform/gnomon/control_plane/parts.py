@@ -57,6 +57,13 @@ class Parts:
     def app_with(self, kind: type[Spec], name: str) -> Applied:
         """Return the applied app that defines something.
 
+        Args:
+            kind: Class of the definition, such as `Model`.
+            name: Its name, unique over all apps.
+
+        Returns:
+            The current revision of that app.
+
         Raises:
             NotFound: No applied app defines it; the hint names the nearest name, or that nothing is applied yet.
         """

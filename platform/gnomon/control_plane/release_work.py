@@ -21,7 +21,16 @@ _UNHEALTHY_S = 20.0  # Ray Serve starts a replica several times before it gives 
 def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
     """Promote a version whose gates hold, and wait until the endpoint serves it.
 
+    Args:
+        operation: Its target is the deployment; the argument `version` names the version, the newest when left out.
+        parts: The platform's parts.
+        report: Takes a line of progress.
+
+    Returns:
+        `deployment`, `version`, and `path` of the endpoint below the gateway's address.
+
     Raises:
+        NotFound: No applied app defines the deployment, or there is no such version.
         Conflict: The version's gates do not hold.
         InvalidInput: The model has no version.
         OperationFailed: The endpoint did not become healthy in time; the alias stays where it was moved.
@@ -47,6 +56,11 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
 
 def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
     """Train on fresh data; promote the new version if its gates hold, keep the old one if not.
+
+    Args:
+        operation: Its target is the model; its id names the run.
+        parts: The platform's parts.
+        report: Takes a line of progress.
 
     Returns:
         As `train`, with `promoted` and `decision`, the decision in words with its numbers.

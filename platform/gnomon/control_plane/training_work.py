@@ -71,6 +71,9 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
         parts: The platform's parts.
         report: Takes a line of progress.
 
+    Returns:
+        The registered version, whether its gates hold, and how many rows it was made from.
+
     Raises:
         InvalidInput: No label can be used yet, or too few to hold some out.
         OperationFailed: Training failed for good.

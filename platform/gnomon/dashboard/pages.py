@@ -39,6 +39,9 @@ def status_page(status: Mapping[str, Any]) -> str:
 
     Args:
         status: As `gateway.status.platform_status` returns it.
+
+    Returns:
+        A whole HTML document.
     """
     states = [part["state"] for part in status["parts"]] + [d["state"] for d in status["deployments"]]
     verdict = (
@@ -56,6 +59,9 @@ def api_page(openapi: Mapping[str, Any]) -> str:
 
     Args:
         openapi: The OpenAPI document of the gateway.
+
+    Returns:
+        A whole HTML document with every route, in the order of the OpenAPI document.
     """
     routes = [
         {"method": method.upper(), "path": path, "route": route}

@@ -62,6 +62,9 @@ class DecodedRows:
 class RowCodec:
     """The codec of one layout; compiled once, then only used. Safe to share between threads.
 
+    Args:
+        layout: The view's layout; its version is packed into every row.
+
     Attributes:
         layout: The view's layout.
         order: Index of the layout's column behind each decoded column.
@@ -103,6 +106,9 @@ class RowCodec:
         Args:
             table: With `EVENT_TIME`, `KNOWN_TIME` and the layout's feature columns.
 
+        Returns:
+            One packed row per row of the table.
+
         Raises:
             InvalidInput: A column is missing or of another type, or a time is null.
         """
@@ -136,6 +142,12 @@ class RowCodec:
 
     def decode(self, values: Sequence[bytes | None]) -> DecodedRows:
         """Unpack rows, in order; None stands for no row.
+
+        Args:
+            values: Packed rows; one of another layout version counts as absent.
+
+        Returns:
+            Arrays of the same length as `values`.
 
         Raises:
             CorruptData: A value is not a packed row: too short, too long, or with impossible offsets or bytes.
@@ -232,6 +244,15 @@ def _numbers(values: pa.Array, dtype: str) -> Array:
 def column_of(table: pa.Table | pa.RecordBatch, name: str, dtype: str, view: str) -> pa.Array:
     """Return a column as one array.
 
+    Args:
+        table: Rows of the view.
+        name: Which column.
+        dtype: The type that it has to have, as in a schema of `contracts`.
+        view: Named in errors.
+
+    Returns:
+        The column, one value per row, nulls kept.
+
     Raises:
         InvalidInput: It is missing or of another type.
     """
@@ -256,6 +277,14 @@ def encode(layout: ViewLayout, table: pa.Table | pa.RecordBatch) -> list[bytes]:
 
 def decode(layout: ViewLayout, values: Sequence[bytes | None], columns: Sequence[str]) -> dict[str, Array]:
     """Unpack the named columns; see `RowCodec.decode`.
+
+    Args:
+        layout: The view's layout.
+        values: Packed rows; None stands for no row.
+        columns: Names of features.
+
+    Returns:
+        By name, in the order of `columns`, one value per packed row; as `DecodedRows.columns`.
 
     Raises:
         CorruptData: A value is not a packed row.

@@ -58,6 +58,12 @@ class CompiledRead:
     def request(self, keys: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the pipelined request; its replies come group by group, each in the order of the rows.
 
+        Args:
+            keys: One mapping per row, with every key column of every layout of the plan.
+
+        Returns:
+            Commands of the Redis protocol, `replies_per_row` for each row.
+
         Raises:
             InvalidInput: A key column is missing, null or of another type.
         """
@@ -68,6 +74,14 @@ class CompiledRead:
 
     def answer(self, replies: Sequence[list[bytes | None]], rows: int, now_us: int) -> OnlineRows:
         """Turn the replies for n rows into values, statuses and ages.
+
+        Args:
+            replies: As the server gave them for `request`, in the same order.
+            rows: How many rows were asked for, n.
+            now_us: Time that ages are counted to, microseconds since the epoch.
+
+        Returns:
+            One row per key of the request, in that order; features in the plan's order.
 
         Raises:
             CorruptData: A stored row cannot be read.

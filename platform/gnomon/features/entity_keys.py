@@ -21,10 +21,16 @@ _PROJECT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 def check_project(project: str) -> str:
-    """Return the project's name.
+    """Check that a name can be the first part of every key of a project.
+
+    Args:
+        project: 1 to 128 letters, digits, `_`, `.` and `-`.
+
+    Returns:
+        The same name.
 
     Raises:
-        InvalidInput: It has characters that would let two projects share keys.
+        InvalidInput: It is empty, too long, or has characters that would let two projects share keys.
     """
     if not _PROJECT.fullmatch(project):
         raise InvalidInput(f"'{project}' cannot name a project online", "use letters, digits, '_', '.' and '-'")
@@ -49,6 +55,12 @@ class EntityKeys:
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Return one key per row, in order.
+
+        Args:
+            rows: Each with every key column; other entries are not read.
+
+        Returns:
+            Keys that differ between projects, groups and entities.
 
         Raises:
             InvalidInput: A key column is missing, null or of another type.

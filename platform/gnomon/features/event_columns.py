@@ -24,6 +24,13 @@ Array = np.ndarray[Any, Any]
 def column(table: pa.Table, name: str) -> pa.Array:
     """Return a column as one array.
 
+    Args:
+        table: Rows of any kind.
+        name: Which column.
+
+    Returns:
+        One value per row, chunks joined and dictionaries decoded.
+
     Raises:
         InvalidInput: The table has no such column; the hint names the nearest.
     """
@@ -38,6 +45,13 @@ def column(table: pa.Table, name: str) -> pa.Array:
 
 def times_us(table: pa.Table, name: str) -> Int64s:
     """Return a time column (timestamp, or int64 microseconds) as int64 microseconds since the epoch, UTC.
+
+    Args:
+        table: Rows of any kind.
+        name: The time column.
+
+    Returns:
+        Shape (rows,), in row order.
 
     Raises:
         InvalidInput: The column is absent or holds null.

@@ -91,6 +91,11 @@ def _rows_with_versions(ids: pl.Series) -> Int64s:
 def order_events(events: pa.Table, requests: pa.Table, keys: Sequence[str]) -> tuple[OrderedEvents, Int64s]:
     """Order the events of the requested entities; other events are left out.
 
+    Args:
+        events: Rows with the key columns and the system columns.
+        requests: Rows with the key columns; their order is free.
+        keys: Key columns that together name an entity.
+
     Returns:
         The events, and each request's entity code.
 

@@ -10,7 +10,10 @@ import pyarrow.compute as pc
 
 
 def as_input(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
-    """Return one Arrow column as a predictor takes it.
+    """Convert one Arrow column to the form in which a predictor takes it.
+
+    Args:
+        column: Of a bool, number, time or string type.
 
     Returns:
         Numbers, booleans and times as float64 with NaN for null; strings as objects with None for null.

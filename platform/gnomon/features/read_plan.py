@@ -18,6 +18,9 @@ def read_plan(app: App, lookups: Sequence[str]) -> ReadPlan:
         app: With schemas resolved.
         lookups: Names as in `Signature.lookups`; a bare view name stands for all of its features.
 
+    Returns:
+        The plan, to be compiled once and used for every request.
+
     Raises:
         NotFound: A view or a feature does not exist; the hint names the nearest.
         InvalidInput: A name is given twice.

@@ -58,6 +58,14 @@ class RedisConnections:
 
         A connection that the server closed while it was idle is replaced once; the request may then be sent twice.
 
+        Args:
+            request: Commands of the Redis protocol, one after another.
+            replies: How many the server will give, one per command.
+            timeout_s: Deadline of the whole exchange in seconds; the pool's own when left out.
+
+        Returns:
+            As many as `replies`; strings as bytes.
+
         Raises:
             Unavailable: No answer within the deadline, or the connection is refused or lost.
         """

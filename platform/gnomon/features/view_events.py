@@ -19,6 +19,13 @@ from gnomon.features.view_plans import longest_window_us, needed_features, sourc
 def source_version(offline: OfflineStore, source: str) -> int:
     """Return the newest version of a source's table.
 
+    Args:
+        offline: Where the source's table is.
+        source: Name of the source, and of its table.
+
+    Returns:
+        From 0 on.
+
     Raises:
         NotFound: Nothing was ever ingested.
     """
@@ -35,6 +42,15 @@ def table_rows(offline: OfflineStore, source: str, version: int) -> int:
 
 def event_columns(app: App, view: FeatureView, names: Sequence[str] | None, schema: pa.Schema) -> list[str]:
     """Return the columns that the view's features (all, or those named) are computed from, system columns included.
+
+    Args:
+        app: An app whose schemas are resolved.
+        view: The view.
+        names: Features; None means all.
+        schema: Of the source's table.
+
+    Returns:
+        Without repeats: keys, times, ingestion time and event id first, then what the features read.
 
     Raises:
         NotFound: The view has no feature of that name.

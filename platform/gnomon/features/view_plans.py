@@ -35,6 +35,13 @@ def longest_window_us(view: FeatureView) -> int | None:
 def needed_features(view: FeatureView, names: Sequence[str] | None) -> list[AnyFeature]:
     """Return the named features (all by default) and those that they are derived from, derived ones last.
 
+    Args:
+        view: The view.
+        names: Features in any order; None means all.
+
+    Returns:
+        Stored features in the view's order, then derived ones in the view's order.
+
     Raises:
         NotFound: The view has no feature of that name.
     """

@@ -45,6 +45,14 @@ def operand_key(feature: Aggregation) -> str:
 def build_operand(feature: Aggregation, columns: Mapping[str, pa.Array], rows: int) -> Operand:
     """Evaluate the column or expression and the filter of an aggregation.
 
+    Args:
+        feature: Which column, expression and filter.
+        columns: The ordered events by column, at least those that it reads.
+        rows: Number of events, for expressions that read no column.
+
+    Returns:
+        Arrays of length `rows`, in the order of the columns.
+
     Raises:
         InvalidInput: The filter is not true or false, or the expression has no statistic of this kind.
     """

@@ -36,6 +36,9 @@ def create_app(parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] 
         token: Access token that every route but `/health` asks for.
         logs: Folder of the platform's log files.
         scrape: Addresses of Prometheus endpoints whose metrics `/metrics` passes on.
+
+    Returns:
+        The application, complete; whoever serves it needs only to mount it at `/`.
     """
     app = FastAPI(title="Gnomon", version="1", description=_DESCRIPTION, docs_url=None, redoc_url=None)
     app.include_router(definition_routes.router(parts), prefix="/api/v1")

@@ -20,6 +20,7 @@ from gnomon.errors import Conflict, GnomonError, Unavailable
 from gnomon.gateway.serve_app import APP_NAME, application
 from gnomon.runtime.ray_actors import NAMESPACE
 from gnomon.settings import Settings
+from gnomon.telemetry.logs import logger
 
 _HEALTHY_TIMEOUT_S = 120.0
 
@@ -27,9 +28,12 @@ _HEALTHY_TIMEOUT_S = 120.0
 def bootstrap(settings: Settings) -> None:
     """Start everything that runs on Ray, and return when the gateway answers.
 
+    Args:
+        settings: Those of the platform's home; host and port say where requests enter.
+
     Raises:
         Conflict: The gateway's port is taken.
-        Unavailable: Something did not start in time.
+        Unavailable: The control plane or the gateway did not answer in time.
     """
     ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level="error")
     control_plane = start_control_plane(composition.CONTROL_LOOP, settings.poll_s)
@@ -41,7 +45,10 @@ def bootstrap(settings: Settings) -> None:
             "choose another port: GNOMON_PORT=0 takes a free one",
         ) from error
     serve.run(application, name=APP_NAME, route_prefix="/", blocking=False)
-    ray.get(control_plane.ping.remote(), timeout=_HEALTHY_TIMEOUT_S)
+    try:
+        ray.get(control_plane.ping.remote(), timeout=_HEALTHY_TIMEOUT_S)
+    except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
+        raise Unavailable(f"the control plane does not start: {error}", "its log is control-plane.jsonl") from error
     _wait_for_gateway(f"http://{settings.host}:{settings.port}/health")
 
 
@@ -60,12 +67,17 @@ def _wait_for_gateway(address: str) -> None:
 def main() -> None:
     """Run from the supervisor; the last line of output says why it failed."""
     settings = composition.begin("bootstrap")
-    composition.parts()  # creates the state database before several processes do at once
     try:
+        composition.parts()  # a state database that cannot be opened is told here, not by an actor that will not start
         bootstrap(settings)
     except GnomonError as error:
         sys.stdout.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - see below
+        # The edge of the process: Ray raises many kinds, and the supervisor shows the last line of what we write.
+        logger().error("the platform did not start on Ray", exc_info=error)
+        sys.stdout.write(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

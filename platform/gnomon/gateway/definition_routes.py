@@ -47,6 +47,12 @@ def router(parts: Parts) -> APIRouter:
 def _resolved(body: AppBody) -> App:
     """Check that the code is the app's, and read the column types of its sources.
 
+    Args:
+        body: An app and the text of its file, as a client sent them.
+
+    Returns:
+        The app with the column types that its sources declare or their files have.
+
     Raises:
         InvalidInput: The code's digest is not the one that the app names.
         InvalidDefinition: A definition does not fit the data.

@@ -23,6 +23,9 @@ def exposition(parts: Parts, scrape: tuple[str, ...]) -> str:
     Args:
         parts: Whose state is measured.
         scrape: Addresses of further endpoints; one that does not answer is reported as `gnomon_scrape_up 0`.
+
+    Returns:
+        Our own metrics first, then those of each address that answered, in the order of `scrape`.
     """
     registry = CollectorRegistry()
     _own(parts, registry)

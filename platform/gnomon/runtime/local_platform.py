@@ -65,6 +65,9 @@ def start_platform(
         process.send_signal(signal.SIGTERM)
         process.wait()
         raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
     return read_record(settings.folder), process
 
 
@@ -83,6 +86,9 @@ def _follow(process: subprocess.Popen[str], announce: Callable[[str], None]) -> 
 
 def stop_platform(settings: Settings) -> None:
     """Stop the platform of a home, and return when all of it has ended.
+
+    Args:
+        settings: Their `folder` is the home.
 
     Raises:
         Unavailable: None runs there.

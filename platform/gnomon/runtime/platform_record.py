@@ -62,6 +62,12 @@ def write_record(home: Path, record: PlatformRecord) -> None:
 def read_record(home: Path) -> PlatformRecord:
     """Read the record of the platform that runs in a home.
 
+    Args:
+        home: The platform's folder, `GNOMON_HOME`.
+
+    Returns:
+        Where its parts listen, as the supervisor wrote it when all of them answered.
+
     Raises:
         Unavailable: None runs there.
     """

@@ -36,6 +36,9 @@ def start(
         environment: Its whole environment; ours when left out, without PYTHONDONTWRITEBYTECODE.
         folder: Working folder.
 
+    Returns:
+        The running process; its id is also that of its group, for `stop`.
+
     Raises:
         FileNotFoundError: There is no such program.
     """

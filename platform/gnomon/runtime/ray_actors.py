@@ -23,10 +23,13 @@ ALIVE, RESTARTING, DEAD = "ALIVE", "RESTARTING", "DEAD"
 
 
 def find_actor(name: str) -> ray.actor.ActorHandle | None:
-    """Return the actor of that name, or None where there is none or it is dead for good.
+    """Look up an actor by name.
 
     Args:
         name: Its name in the platform's namespace.
+
+    Returns:
+        Its handle, also while it is starting; None where there is none, or where it is dead for good.
 
     Raises:
         Unavailable: The cluster does not answer.

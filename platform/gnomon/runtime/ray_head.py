@@ -86,6 +86,9 @@ def start_head(
         cpus: Logical CPUs to offer.
         object_store_bytes: Size of the object store.
         variables: Further environment of the head, inherited by every worker and job.
+
+    Returns:
+        Process and addresses of the head, which does not answer yet.
     """
     token_file = folder / "ray_token"
     token_file.touch(mode=0o600)

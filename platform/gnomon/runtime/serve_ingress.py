@@ -37,6 +37,9 @@ def ingress_environment(folder: Path) -> dict[str, str]:
 
     Args:
         folder: For sockets and configuration; of mode 0700, at most 25 characters long (Unix sockets lie below it).
+
+    Returns:
+        For the head's environment: paths below the folder, and ports that are free now.
     """
     common = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2"}
     binary = haproxy_binary()

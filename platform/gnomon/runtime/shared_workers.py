@@ -77,6 +77,13 @@ class SharedWorkers:
     def alive(self, operation_id: str, lease: int) -> bool:
         """Tell whether the work waits for the process or runs in it.
 
+        Args:
+            operation_id: The operation.
+            lease: The lease.
+
+        Returns:
+            False too for work that ran in a process before this one.
+
         Raises:
             Unavailable: The cluster does not answer, or the process does not within `ANSWER_S`.
         """

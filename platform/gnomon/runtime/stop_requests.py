@@ -29,7 +29,11 @@ def stoppable(request: threading.Event) -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Tell whether the work of this thread should end; False for work that has a process of its own.
+    """Tell whether the work of this thread should end.
+
+    Returns:
+        Whether the event of the innermost `stoppable` is set; False outside of one, as for work in a process of its
+        own.
 
     Example:
         >>> request = threading.Event()

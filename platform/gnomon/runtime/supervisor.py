@@ -160,6 +160,12 @@ class Supervisor:
 def _lock(home: Path) -> Iterator[IO[str]]:
     """Hold the home's lock; the kernel gives it back however we end.
 
+    Args:
+        home: The platform's folder; the lock is `run/lock` below it.
+
+    Yields:
+        IO[str]: The lock's file, which holds our process id.
+
     Raises:
         Conflict: Another supervisor holds it.
     """

@@ -44,6 +44,9 @@ class RayEndpoints:
     def deploy(self, target: EndpointTarget) -> None:
         """Begin to serve the target; see `EndpointServer.deploy`. What serves or starts already is left alone.
 
+        Args:
+            target: What to serve; its app's deployment spec says with how many replicas and CPUs.
+
         Raises:
             Unavailable: Ray Serve does not answer.
             NotFound: No app with that hash was applied, or it has no such deployment.
@@ -77,6 +80,9 @@ class RayEndpoints:
     def observe(self) -> Mapping[str, EndpointStatus]:
         """Return the status of every endpoint by deployment name; those being removed are left out.
 
+        Returns:
+            The last target that Ray Serve took for each, and how far it is.
+
         Raises:
             Unavailable: Ray Serve does not run or does not answer.
         """
@@ -90,6 +96,9 @@ class RayEndpoints:
 
     def remove(self, deployment: str) -> None:
         """Stop serving an endpoint; unknown names are ignored.
+
+        Args:
+            deployment: Name of the endpoint.
 
         Raises:
             Unavailable: Ray Serve does not run or does not answer.

@@ -55,6 +55,12 @@ class ServingParts:
 def serving_parts(factory: str) -> ServingParts:
     """Call the factory that `module:function` names.
 
+    Args:
+        factory: `module:function` of a function without arguments, importable in the replica.
+
+    Returns:
+        What it returned.
+
     Raises:
         NotFound: There is no such function.
         TypeError: It returned something else.

@@ -43,7 +43,15 @@ class OfflinePredictionLog:
             self._offline.append(predictions_table(deployment), _prediction_rows(records, self._clock), batch_id)
 
     def append_outcomes(self, deployment: str, outcomes: Sequence[Outcome], batch_id: str) -> int:
-        """Store outcomes durably; return how many were new: another value than known, or of a prediction without one.
+        """Store outcomes durably; those that say what is known already are left out.
+
+        Args:
+            deployment: The endpoint that predicted.
+            outcomes: Of any predictions, logged yet or not; of several for one prediction the latest counts.
+            batch_id: Names this batch; repeating it adds nothing.
+
+        Returns:
+            How many were new: another value than known, or of a prediction without one; 0 for a repeated batch.
 
         Raises:
             InvalidInput: A value is not finite.

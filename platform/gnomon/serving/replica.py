@@ -65,6 +65,9 @@ class EndpointReplica:
     def reconfigure(self, target: Mapping[str, Any]) -> None:
         """Take the configuration that Ray Serve keeps with the deployment: the target, for `RayEndpoints.observe`.
 
+        Args:
+            target: Fields of an `EndpointTarget`.
+
         Raises:
             Conflict: It is another target than this replica was started for.
         """
@@ -103,6 +106,9 @@ def endpoint_application(factory: str, target: EndpointTarget, deployment: Deplo
         factory: Makes a replica's `ServingParts`, as `module:function`.
         target: What to serve.
         deployment: Its spec: replicas, CPUs, deadlines.
+
+    Returns:
+        The application, bound and not yet run; its one deployment is named `DEPLOYMENT`.
     """
     fields = dict(vars(target))
     ingress = serve.ingress()(EndpointReplica)

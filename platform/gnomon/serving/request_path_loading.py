@@ -17,6 +17,14 @@ def load_request_path(target: EndpointTarget, parts: ServingParts, sink: Predict
     Features are looked up as the deployed app lays them out; request features are computed by the definitions and the
     code that the version was trained with.
 
+    Args:
+        target: Which version, and the applied app whose layouts it reads.
+        parts: The replica's ports.
+        sink: Takes a record of every prediction; None records none.
+
+    Returns:
+        Ready to answer; nothing is read from the online store before the first request.
+
     Raises:
         NotFound: The version, its app or one of its lookups does not exist.
         CorruptData: The stored model is damaged.

@@ -61,6 +61,12 @@ class RowReader:
     def read(self, body: bytes) -> RequestRows:
         """Read and check a body `{"rows": [{…}, …]}`.
 
+        Args:
+            body: JSON in UTF-8, 1 to `max_rows` rows.
+
+        Returns:
+            The rows in their order, each with an id.
+
         Raises:
             InvalidInput: It is not JSON of that form, or a value is missing, unknown, of another type or not finite.
         """

@@ -31,6 +31,10 @@ _TEMPORARY_S = 60.0
 class Segment:
     """An open segment whose lock this process holds.
 
+    Args:
+        path: An existing file of this process's own.
+        descriptor: Open for reading and writing, and locked; closed by `close`.
+
     Attributes:
         path: The file; its stem names the batch.
         size_bytes: Bytes of whole frames.
@@ -44,6 +48,14 @@ class Segment:
     @classmethod
     def create(cls, folder: Path, deployment: str, name: str) -> Self:
         """Create an empty segment; it gets its name once it is locked, so that nobody takes it for an orphan.
+
+        Args:
+            folder: The spool, on a local disk.
+            deployment: The endpoint whose records it takes.
+            name: Unique for ever; it becomes the id of the batch.
+
+        Returns:
+            The segment, empty and locked by this process.
 
         Raises:
             OSError: The disk is full or read-only.
@@ -75,6 +87,9 @@ class Segment:
     def write(self, records: Sequence[PredictionRecord]) -> None:
         """Append records as one frame, which readers see whole or not at all; not synced, a power cut may lose it.
 
+        Args:
+            records: Any number of records of the segment's endpoint.
+
         Raises:
             OSError: The disk is full; the segment is as before.
         """
@@ -90,9 +105,15 @@ class Segment:
         self.size_bytes += len(frame)
 
     def ship(self, log: PredictionLog) -> int:
-        """Store the segment's records in the log, then remove the segment and let go of it; return the records.
+        """Store the segment's records in the log, then remove the segment and let go of it.
 
         A segment that the log refuses for good is set aside under the suffix `.rejected`, so that others pass.
+
+        Args:
+            log: Where the records go, as one batch.
+
+        Returns:
+            How many records the segment held; 0 where the log refused them.
 
         Raises:
             Unavailable: The log cannot be written now; the segment stays, and repeating is safe.

@@ -23,6 +23,12 @@ _HIDDEN = "***"
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace values of fields with secret-like names, and passwords inside URLs; a structlog processor.
 
+    Args:
+        event: Fields of a log line by name; changed in place.
+
+    Returns:
+        The same mapping, for the next processor.
+
     Example:
         >>> hide_secrets(None, "", {"event": "redis://:abc@host/0", "token": "xyz"})
         {'event': 'redis://:***@host/0', 'token': '***'}
@@ -73,9 +79,12 @@ def read_logs(folder: Path, *, component: str | None = None, lines: int = 100) -
     """Return the newest log lines of all components, oldest first; a torn last line is skipped.
 
     Args:
-        folder: Folder of the log files.
+        folder: Folder of the log files, one `<component>.jsonl` each.
         component: Only this part.
-        lines: How many at most.
+        lines: How many at most, of all components together.
+
+    Returns:
+        One mapping of fields per line.
     """
     pattern = f"{component or '*'}.jsonl"
     entries = [entry for path in sorted(folder.glob(pattern)) for entry in _parsed(path, lines)]

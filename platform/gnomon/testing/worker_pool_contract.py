@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from gnomon.contracts.cluster import WorkerPool
+from gnomon.errors import Unavailable
 
 PATIENCE_S = 240.0
 
@@ -87,6 +88,23 @@ class WorkerPoolContract:
         wait_for_end(pool, known, 1)
 
 
+def may_be_alive(pool: WorkerPool, operation_id: str, lease: int) -> bool:
+    """Tell whether a worker is alive or unknown to be so, as for a moment after its process was killed.
+
+    Args:
+        pool: The pool.
+        operation_id: The operation.
+        lease: The lease.
+
+    Returns:
+        False when it is known not to be alive.
+    """
+    try:
+        return pool.alive(operation_id, lease)
+    except Unavailable:
+        return True
+
+
 def wait_for_end(pool: WorkerPool, operation_id: str, lease: int) -> None:
     """Wait until a worker is not alive.
 
@@ -99,7 +117,7 @@ def wait_for_end(pool: WorkerPool, operation_id: str, lease: int) -> None:
         AssertionError: It still is after four minutes.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while pool.alive(operation_id, lease):
+    while may_be_alive(pool, operation_id, lease):
         if time.monotonic() > deadline:
             raise AssertionError(f"the worker of '{operation_id}', lease {lease}, is alive after {PATIENCE_S:.0f} s")
         time.sleep(0.05)

@@ -73,11 +73,11 @@ def new_network(design: TabularMLPDesign, dropout: float, seed: int, share_of_on
     torch.manual_seed(seed)
     network = TabularNetwork(design, dropout)
     last = network.layers[-1]
-    assert isinstance(last, nn.Linear)  # noqa: S101
+    assert isinstance(last, nn.Linear)
     with torch.no_grad():
         # Smaller than torch's unit normal: an untrained vector is noise to the layers above.
         for table in network.embeddings:
-            assert isinstance(table, nn.Embedding)  # noqa: S101
+            assert isinstance(table, nn.Embedding)
             table.weight.mul_(0.1)
             table.weight[UNKNOWN_CODE].zero_()
         if share_of_ones is not None:

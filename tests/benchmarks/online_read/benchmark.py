@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from tests.benchmarks.environments import OurEnvironment, PinnedEnvironment
 from tests.benchmarks.harness import Entrant, Quantity, Scenario, Timing
+
+from gnomon.runtime.embedded_valkey import EmbeddedValkey
 
 _HERE = Path(__file__).parent
 _SHAPES = ((1, 10), (1, 50), (10, 50), (100, 50), (1000, 50))
@@ -29,7 +30,9 @@ class OnlineRead:
             "Feast SDK", _HERE / "feast_sdk.py", PinnedEnvironment(_HERE.parent / "requirements" / "feast.txt"),
             "get_online_features(…).to_dict(), Redis online store, file registry",
         ),
-        Entrant("packed redis-py", _HERE / "packed_redis_py.py", OurEnvironment(), "one pipeline of HMGETs, one decode"),
+        Entrant(
+            "packed redis-py", _HERE / "packed_redis_py.py", OurEnvironment(), "HMGETs in one pipeline, one decode"
+        ),
         Entrant("packed raw socket", _HERE / "packed_socket.py", OurEnvironment(), "the same without parsing replies"),
     )  # fmt: skip
     scenarios = tuple(Scenario(f"{rows} × {width}", {"rows": rows, "features": width}) for rows, width in _SHAPES)

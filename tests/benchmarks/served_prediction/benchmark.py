@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
-from gnomon.runtime.serve_ingress import ingress_environment
 from tests.benchmarks.environments import OurEnvironment, PinnedEnvironment
 from tests.benchmarks.harness import Entrant, Quantity, Scenario, Timing
+
+from gnomon.runtime.embedded_valkey import EmbeddedValkey
+from gnomon.runtime.serve_ingress import ingress_environment
 
 _HERE = Path(__file__).parent
 _PINS = _HERE.parent / "requirements"

@@ -6,6 +6,7 @@ large as ours; no token, no ages, no checks of the input, no log.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -40,7 +41,7 @@ class PlainPrediction:
         widths = (1 + CUSTOMER_FEATURES + TERMINAL_FEATURES, *HIDDEN, 1)
         self._layers = [
             (chance.normal(size=shape).astype(np.float32) * 0.3, np.zeros(shape[1], np.float32))
-            for shape in zip(widths, widths[1:], strict=False)
+            for shape in itertools.pairwise(widths)
         ]
 
     def answer(self, body: bytes) -> dict[str, Any]:

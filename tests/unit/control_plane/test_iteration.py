@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -109,6 +111,25 @@ def test_endpoint_is_recorded_as_it_becomes(platform: Platform) -> None:
     platform.step()
     platform.step()
     assert (platform.states.get("endpoint", "e0") or {})["state"] == "removed"
+
+
+def test_endpoint_is_recorded_as_healthy_after_its_monitor_was_scheduled(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited for the endpoint may turn the clock at once, and the loop may die right there."""
+    puts: list[tuple[str, str]] = []
+    put = platform.states.put
+
+    def noted(kind: str, name: str, document: Mapping[str, Any]) -> None:
+        puts.append((kind, name))
+        put(kind, name, document)
+
+    platform.registry.move("m0", CHAMPION, 1)
+    platform.step()
+    platform.endpoints.become("e0", "healthy")
+    monkeypatch.setattr(platform.states, "put", noted)
+    platform.step()
+    assert puts[:3] == [("monitor_schedule", "watch0"), ("monitor_schedule", "watch1"), ("endpoint", "e0")]
 
 
 def test_heartbeat_is_written_every_two_seconds(platform: Platform) -> None:

@@ -1,0 +1,90 @@
+"""`gnomon demo`, whole: it tells its story, stays within its memory, and leaves no process and no open port."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.local_platform import BIN, LocalPlatform
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+MOST_BYTES = 3_000_000_000
+
+
+def proportional_bytes(pids: list[int]) -> int:
+    """Return the memory of processes, pages that several share counted once between them."""
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # ended meanwhile
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def listening_ports() -> set[int]:
+    """Return all TCP ports that something listens on, on IPv4 and IPv6."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        found |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+    return found
+
+
+def ports_of(pids: list[int]) -> set[int]:
+    """Return the TCP ports that these processes listen on."""
+    inodes = set()
+    for pid in pids:
+        try:
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        found |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+    return found
+
+
+def test_demo(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
+    world = LocalPlatform(home)
+    home.rmdir()
+    environment = {**world.environment, "HOME": str(tmp_path)}
+    environment.pop("GNOMON_HOME")
+    began = time.monotonic()
+    demo = subprocess.Popen(
+        [str(BIN / "gnomon"), "demo", "--home", str(home)], cwd=tmp_path, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    peak, ports, over = [0], set[int](), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            pids = [demo.pid, *world.processes()]
+            peak[0] = max(peak[0], proportional_bytes(pids))
+            ports.update(ports_of(pids))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = demo.communicate(timeout=1700)
+    over.set()
+    watcher.join()
+    print(output)
+    print(
+        f"demo: {time.monotonic() - began:.0f} s, peak memory {peak[0] / 1e9:.2f} GB, {len(ports)} ports while running"
+    )
+
+    assert demo.returncode == 0, output
+    for phrase in ("ROC AUC", "the control plane retrained", "not promoted", "promoted:", "serves", "Where to look"):
+        assert phrase in output
+    assert peak[0] <= MOST_BYTES
+    assert world.processes() == []
+    assert ports, "the watcher saw the platform's ports"
+    assert not ports & listening_ports()
