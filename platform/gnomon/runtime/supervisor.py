@@ -93,7 +93,9 @@ class Supervisor:
         if self._settings.online_url is not None:
             return None
         self._announce("starting the online store")
-        valkey = EmbeddedValkey(self._home / "online", password=secrets.token_urlsafe(32))
+        # The port is chosen here, so that a server started again is found where replicas and workers know it.
+        (port,) = free_ports(1)
+        valkey = EmbeddedValkey(self._home / "online", port, password=secrets.token_urlsafe(32))
         stack.callback(valkey.stop)
         valkey.start()
         self._write_secret("online_url", valkey.url)
