@@ -49,7 +49,6 @@ class Outcome:
             "gates": dict(self._states.all("gates")),
             "schedule": dict(self._states.all("monitor_schedule")),
             "findings": dict(self._states.all("monitor")),
-            "endpoints": dict(self._states.all("endpoint")),
             "audit": Counter(
                 (e.actor, e.action, e.target, json.dumps(e.details, sort_keys=True))
                 for e in SqlAuditTrail(self._engine, self._clock).entries(limit=100_000)
@@ -90,5 +89,8 @@ class Outcome:
 
     def _predictions(self) -> list[str]:
         """Return all rows of the watched log, but for when they were stored and how long they took."""
-        rows = self._tables.read(f"predictions__{DEPLOYMENT}").drop_columns([INGESTED_AT, "latency_us"])
+        table = f"predictions__{DEPLOYMENT}"
+        if self._tables.version(table) < 0:
+            return []
+        rows = self._tables.read(table).drop_columns([INGESTED_AT, "latency_us"])
         return sorted(json.dumps(row, default=str, sort_keys=True) for row in rows.to_pylist())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -19,20 +20,22 @@ from gnomon.control_plane.iteration import ControlLoop
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.reconcile import HEAVY_KINDS
 from gnomon.errors import Unavailable
-from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.governance.audit_trail import SqlAuditTrail
 from gnomon.registry.sql_registry import SqlRegistry
 from gnomon.runtime.app_code import FunctionLoader
 from gnomon.serving.parts import ServingParts
-from gnomon.serving.prediction_log import OfflinePredictionLog
 from gnomon.settings import Settings, load_settings
 from gnomon.storage.artifacts import ArtifactFolder
-from gnomon.storage.delta_tables import DeltaTables
 from gnomon.storage.sql import open_database
 from gnomon.storage.sql_operations import SqlOperations
 from gnomon.storage.sql_state import SqlDefinitions, SqlStates
 from gnomon.telemetry.logs import configure, logger
 from gnomon.tracking.sql_tracking import SqlTracker
+
+if TYPE_CHECKING:
+    from gnomon.features.redis_online_store import RedisOnlineStore
+
+# What brings in Arrow, torch or Ray is imported where it is made: the control plane does without the first two.
 
 PROJECT = "default"
 
@@ -58,6 +61,8 @@ def online_store_of(settings: Settings) -> RedisOnlineStore:
     Raises:
         Unavailable: None is named and none runs here.
     """
+    from gnomon.features.redis_online_store import RedisOnlineStore
+
     return RedisOnlineStore(online_url_of(settings), PROJECT, settings.online_timeout_s)
 
 
@@ -99,6 +104,9 @@ def database_of(settings: Settings) -> Engine:
 @lru_cache(maxsize=1)
 def parts() -> Parts:
     """Return this process's parts, as the environment's settings pick them."""
+    from gnomon.serving.prediction_log import OfflinePredictionLog
+    from gnomon.storage.delta_tables import DeltaTables
+
     settings = load_settings()
     home = settings.folder
     clock, engine = clock_of(settings), database_of(settings)
@@ -148,29 +156,33 @@ def control_loop() -> ControlLoop:
     from gnomon.runtime.operation_workers import RayWorkerPool
     from gnomon.serving.endpoints import RayEndpoints
 
-    begin("control-plane")
-    mine = parts()
+    settings = begin("control-plane")
+    clock, engine = clock_of(settings), database_of(settings)
+    operations, definitions = SqlOperations(engine, clock), SqlDefinitions(engine, clock)
     ports = ControlPorts(
-        definitions=mine.definitions,
-        registry=mine.registry,
-        operations=mine.operations,
-        states=mine.states,
+        definitions=definitions,
+        registry=SqlRegistry(engine, ArtifactFolder(settings.folder / "artifacts"), clock),
+        operations=operations,
+        states=SqlStates(engine, clock),
         workers=RayWorkerPool(
             RUN_OPERATION,
-            shared=lambda operation_id: mine.operations.get(operation_id).kind not in HEAVY_KINDS,
+            shared=lambda operation_id: operations.get(operation_id).kind not in HEAVY_KINDS,
             preload=("gnomon.control_plane.operation_work",),
         ),
-        endpoints=RayEndpoints(SERVING, mine.definitions),
+        endpoints=RayEndpoints(SERVING, definitions),
     )
 
     def on_error(what: str, error: Exception) -> None:
         logger().warning("a step failed in part", what=what, error=str(error))
 
-    return ControlLoop(ports, mine.clock, on_error)
+    return ControlLoop(ports, clock, on_error)
 
 
 def serving_parts() -> ServingParts:
     """Return what a replica is given; named to replicas by `SERVING`."""
+    from gnomon.serving.prediction_log import OfflinePredictionLog
+    from gnomon.storage.delta_tables import DeltaTables
+
     settings = load_settings()
     home = settings.folder
     clock, engine, artifacts = clock_of(settings), database_of(settings), ArtifactFolder(home / "artifacts")

@@ -77,8 +77,8 @@ class Life:
     def __init__(self, home: Path) -> None:
         self.clock = fresh_home(home)
         self.platform = LocalPlatform(home, {"GNOMON_CLOCK_FILE": str(home / "clock")})
-        self.outcome: Outcome | None = None
         self.retrained: list[dict[str, Any]] = []
+        self.endpoints: list[tuple[str, str, int]] = []
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -103,6 +103,7 @@ class Life:
         assert sorted(logged(tables, "fraud")) == sorted(life.predicted)
         assert sorted(logged(tables, PROBE)) == sorted(trickle.answered)
         self.retrained = life.retrained
+        self.endpoints = [(d["name"], d["state"], d["version"]) for d in client.status()["deployments"]]
         return trickle
 
 
@@ -130,6 +131,8 @@ def test_killed_control_plane_changes_nothing(tmp_path: Path) -> None:
     assert set(killer.kills) >= set(PHASES)
     assert (calm_trickle.failed, trickle.failed) == ([], [])
     assert len(trickle.answered) > 100
+    assert calm.endpoints == struck.endpoints
+    assert {state for _, state, _ in struck.endpoints} == {"healthy"}
     assert_equal(Outcome(calm.platform.home).facts(), outcome.facts())
     assert_ended_once(outcome)
     assert [d["promoted"] for d in struck.retrained].count(True) >= 1

@@ -27,6 +27,30 @@ def proportional_bytes(pids: list[int]) -> int:
     return total
 
 
+def all_processes() -> dict[tuple[int, int], int]:
+    """Return all processes as (id, start time), which no later process shares, with their parents' ids."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split() if folder.name.isdigit() else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields and fields[0] != "Z":
+            found[int(folder.name), int(fields[19])] = int(fields[1])
+    return found
+
+
+def descendants(root: int) -> set[tuple[int, int]]:
+    """Return all processes below one, itself left out."""
+    parents = all_processes()
+    found, grown = {root}, True
+    while grown:
+        more = {pid for (pid, _), parent in parents.items() if parent in found} - found
+        grown = bool(more)
+        found |= more
+    return {key for key in parents if key[0] in found and key[0] != root}
+
+
 def listening_ports() -> set[int]:
     """Return all TCP ports that something listens on, on IPv4 and IPv6."""
     found = set()
@@ -63,12 +87,14 @@ def test_demo(tmp_path: Path) -> None:
         [str(BIN / "gnomon"), "demo", "--home", str(home)], cwd=tmp_path, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    peak, ports, over = [0], set[int](), threading.Event()
+    peak, ports, seen, over = [0], set[int](), set[tuple[int, int]](), threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
-            pids = [demo.pid, *world.processes()]
-            peak[0] = max(peak[0], proportional_bytes(pids))
+            tree = descendants(demo.pid)
+            seen.update(tree)
+            pids = [pid for pid, _ in tree]
+            peak[0] = max(peak[0], proportional_bytes([demo.pid, *pids]))
             ports.update(ports_of(pids))
 
     watcher = threading.Thread(target=watch)
@@ -85,6 +111,8 @@ def test_demo(tmp_path: Path) -> None:
     for phrase in ("ROC AUC", "the control plane retrained", "not promoted", "promoted:", "serves", "Where to look"):
         assert phrase in output
     assert peak[0] <= MOST_BYTES
+    assert len(seen) > 10, "the watcher saw the platform's processes"
+    assert not seen & set(all_processes()), "processes that the demo left"
     assert world.processes() == []
     assert ports, "the watcher saw the platform's ports"
     assert not ports & listening_ports()

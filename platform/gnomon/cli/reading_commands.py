@@ -14,7 +14,7 @@ from gnomon.cli.work_commands import show_operations
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, runs, status, logs, audit):
+    for command in (models, runs, predictions, status, logs, audit):
         app.command()(command)
 
 
@@ -39,6 +39,19 @@ def _versions(found: list[dict[str, Any]]) -> None:
     )  # fmt: skip
     columns = ["model", "version", "aliases", "held-out metrics", "gates", "created", "artifact"]
     table(columns, rows, empty="no version yet: `gnomon train MODEL`")
+
+
+def predictions(
+    deployment: Annotated[str, typer.Argument(help="The endpoint.")],
+    limit: Annotated[int, typer.Option(help="How many.", min=1)] = 20,
+    output: Output = Format.text,
+) -> None:
+    """List the last day's logged predictions with their outcomes, newest first."""
+    with gnomon.connect() as client:
+        found = client.history.predictions(deployment, limit=limit)
+    rows = ([p["prediction_id"], p["version"], f"{p['output']:.4g}", p["outcome"]] for p in found["predictions"])
+    columns = ["prediction", "version", "value", "outcome"]
+    show(found, output, lambda _: table(columns, rows, empty="nothing was logged in the last day"))
 
 
 def runs(

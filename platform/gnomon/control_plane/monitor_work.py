@@ -15,6 +15,7 @@ from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
 from gnomon.contracts.durations import duration_us
 from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
+from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import REFERENCE_FILE
 from gnomon.errors import Conflict
@@ -60,7 +61,7 @@ def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None
     if done.fired:
         state["last_fired_us"] = now_us
         details = {"findings": list(done.findings), "version": champion.number}
-        parts.audit.record("control-plane", "monitor fired", f"monitor/{monitor.name}", details)
+        record_once(parts.audit, operation.id, "monitor fired", f"monitor/{monitor.name}", details)
     parts.states.put("monitor", monitor.name, state)
     fired_rules = [rule.words for rule in done.rules if rule.fired]
     return {**done.as_json(), "fired_rules": fired_rules, "at": from_us(now_us).isoformat()}

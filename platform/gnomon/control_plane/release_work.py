@@ -9,6 +9,7 @@ from typing import Any
 from gnomon.contracts.deployments import CHAMPION, Deployment
 from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
+from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import train_version
 from gnomon.errors import Conflict, InvalidInput, OperationFailed
@@ -49,7 +50,8 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
             f"version {number} of '{deployment.model}' may not serve: " + "; ".join(gates["lines"]),
             "train a better version, or change the gates in the app file",
         )
-    _promote(deployment.model, number, f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}", parts)
+    reason = f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}"
+    _promote(operation.id, deployment.model, number, reason, parts)
     _await_serving(deployment.name, number, parts, report)
     return {"deployment": deployment.name, "version": number, "path": f"/endpoints/{deployment.name}/predict"}
 
@@ -71,11 +73,12 @@ def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[st
     number, reasons = trained.version.number, "; ".join(trained.gates.lines) or "it has no gates"
     if trained.gates.passed:
         decision = f"version {number} promoted: {reasons}"
-        _promote(model.name, number, decision, parts)
+        _promote(operation.id, model.name, number, decision, parts)
     else:
         kept = f"version {before.number} stays" if before else "nothing serves"
         decision = f"version {number} not promoted, {kept}: {reasons}"
-        parts.audit.record("control-plane", "keep", f"model/{model.name}", {"rejected": number, "reason": decision})
+        details = {"rejected": number, "reason": decision}
+        record_once(parts.audit, operation.id, "keep", f"model/{model.name}", details)
     if trained.gates.passed:
         for app in parts.apps():
             for deployment in app.all(Deployment):
@@ -85,14 +88,16 @@ def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[st
     return {**trained.as_json(), "promoted": trained.gates.passed, "decision": decision}
 
 
-def _promote(model: str, number: int, reason: str, parts: Parts) -> None:
-    """Move the alias and audit it; to where it already points, nothing happens, so that a repeat is harmless."""
-    before = parts.registry.resolve(model, CHAMPION)
-    if before is not None and before.number == number:
-        return
-    parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor="control-plane")
-    details = {"from": before.number if before else None, "to": number, "reason": reason}
-    parts.audit.record("control-plane", "promote", f"model/{model}", details)
+def _promote(operation_id: str, model: str, number: int, reason: str, parts: Parts) -> None:
+    """Move the alias, and audit the move that this operation made: once, whether it is repeated or another was first.
+
+    Where the alias points there already, the move that brought it there is returned; it names the operation it was of.
+    """
+    mover = f"operation {operation_id}"
+    move = parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor=mover)
+    if move.actor == mover:
+        details = {"from": move.before, "to": number, "reason": reason}
+        record_once(parts.audit, operation_id, "promote", f"model/{model}", details)
 
 
 def _await_serving(deployment: str, number: int, parts: Parts, report: Report) -> None:
@@ -102,6 +107,7 @@ def _await_serving(deployment: str, number: int, parts: Parts, report: Report) -
     while time.monotonic() - began < _START_TIMEOUT_S:
         seen = parts.states.get("endpoint", deployment) or {}
         if seen.get("version") == number and seen.get("state") == "healthy":
+            report(f"version {number} serves")
             return
         unhealthy_since = (unhealthy_since or time.monotonic()) if seen.get("state") == "unhealthy" else None
         if unhealthy_since is not None and time.monotonic() - unhealthy_since > _UNHEALTHY_S:

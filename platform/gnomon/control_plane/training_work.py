@@ -24,6 +24,7 @@ from gnomon.contracts.platform_state import Applied
 from gnomon.contracts.predictors import Predictor, Trained, TrainRequest
 from gnomon.contracts.registry import Lineage, Metric, ModelVersion
 from gnomon.contracts.signatures import Signature, model_signature
+from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import InvalidInput
 from gnomon.evaluation.gates import GateReport, check_gates
@@ -108,7 +109,7 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
     version = parts.registry.register(model_name, digest, signature, metrics, lineage)
     parts.states.put("gates", f"{model_name}/{version.number}", {"passed": gates.passed, "lines": list(gates.lines)})
     parts.tracker.finish(run_id, {metric.name: metric.value for metric in metrics})
-    parts.audit.record("control-plane", "register", f"model/{model_name}", {"version": version.number, "run": run_id})
+    record_once(parts.audit, run_id, "register", f"model/{model_name}", {"version": version.number})
     return TrainedVersion(version, gates, train.num_rows, holdout.num_rows, trained.restarts)
 
 

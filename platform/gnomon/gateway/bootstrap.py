@@ -23,6 +23,7 @@ from gnomon.settings import Settings
 from gnomon.telemetry.logs import logger
 
 _HEALTHY_TIMEOUT_S = 120.0
+_CONNECT_ATTEMPTS = 3
 
 
 def bootstrap(settings: Settings) -> None:
@@ -33,12 +34,16 @@ def bootstrap(settings: Settings) -> None:
 
     Raises:
         Conflict: The gateway's port is taken.
-        Unavailable: The control plane or the gateway did not answer in time.
+        Unavailable: Ray, its proxy, the control plane or the gateway did not answer in time.
     """
-    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+    _connect()
     control_plane = start_control_plane(composition.CONTROL_LOOP, settings.poll_s)
     try:
         serve.start(http_options=HTTPOptions(host=settings.host, port=settings.port), proxy_location="HeadOnly")
+    except ray.exceptions.RayActorError as error:
+        raise Unavailable(
+            f"Ray Serve's proxy did not start: {error}", "is the machine overloaded? try again"
+        ) from error
     except ray.exceptions.RayTaskError as error:
         raise Conflict(
             f"requests cannot enter at {settings.host}:{settings.port}: {error.cause or error}",
@@ -50,6 +55,25 @@ def bootstrap(settings: Settings) -> None:
     except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
         raise Unavailable(f"the control plane does not start: {error}", "its log is control-plane.jsonl") from error
     _wait_for_gateway(f"http://{settings.host}:{settings.port}/health")
+
+
+def _connect() -> None:
+    """Connect to the cluster; a head that has only just started is given some more time.
+
+    Raises:
+        Unavailable: The cluster does not answer.
+    """
+    for attempt in range(1, _CONNECT_ATTEMPTS + 1):
+        try:
+            ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            if attempt == _CONNECT_ATTEMPTS:
+                raise Unavailable(
+                    f"Ray's head does not answer: {error}", "is the machine overloaded? try again"
+                ) from error
+            ray.shutdown()
+        else:
+            return
 
 
 def _wait_for_gateway(address: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 
+from gnomon.contracts.clocks import to_us
 from gnomon.contracts.deployments import Deployment, Monitor
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.models import Model
@@ -15,12 +17,13 @@ from gnomon.contracts.sources import DataSource
 from gnomon.contracts.specs import Spec
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import InvalidInput
-from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json
+from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json, plain
 
 _TARGETS: dict[str, type[Spec]] = {
     "ingest": DataSource, "materialize": FeatureView, "train": Model,
     "deploy": Deployment, "monitor": Monitor, "retrain": Model,
 }  # fmt: skip
+_DAY_US = 86_400_000_000
 _ARGUMENTS: dict[str, dict[str, type]] = {"deploy": {"version": int}}
 
 
@@ -63,7 +66,25 @@ def router(parts: Parts) -> APIRouter:
         added = parts.predictions.append_outcomes(deployment, rows, batch)
         return {"deployment": deployment, "received": len(rows), "added": added}
 
+    @routes.get("/deployments/{deployment}/predictions")
+    def predictions(deployment: str, since: datetime | None = None, limit: int = 50) -> dict[str, Any]:
+        """List logged predictions with their outcomes, newest first: of the last day, or since a moment."""
+        parts.app_with(Deployment, deployment)
+        now_us = parts.clock.now_us()
+        rows = parts.predictions.read(deployment, _moment_us(since, now_us - _DAY_US), now_us)
+        newest = rows.slice(max(0, rows.num_rows - max(0, min(limit, 10_000)))).to_pylist()[::-1]
+        return {"deployment": deployment, "total": rows.num_rows, "predictions": [plain(row) for row in newest]}
+
     return routes
+
+
+def _moment_us(moment: datetime | None, default_us: int) -> int:
+    if moment is None:
+        return default_us
+    try:
+        return to_us(moment)
+    except ValueError as error:
+        raise InvalidInput(f"since: {error}", "write it as 2026-01-31T12:00:00Z") from error
 
 
 def _check_arguments(body: OperationBody) -> None:

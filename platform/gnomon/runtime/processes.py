@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_QUIET_PORTS = range(20_000, 32_768)
+"""Ray's workers listen below, and Linux gives the ports above to whoever asks for any."""
 
 
 def die_with_parent() -> None:
@@ -66,11 +69,21 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> int:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Return different TCP ports that are free now; another process may still take one first."""
-    probes = [socket.socket() for _ in range(count)]
+    """Return different TCP ports that are free now; another process may still take one first.
+
+    They lie where neither Linux looks for the ports of outgoing connections nor Ray for those of its workers: one from
+    there was taken, now and then, before the program that it was meant for could listen.
+    """
+    probes: list[socket.socket] = []
     try:
-        for probe in probes:
-            probe.bind((host, 0))
+        for port in random.sample(_QUIET_PORTS, len(_QUIET_PORTS)):
+            if len(probes) == count:
+                break
+            probes.append(socket.socket())
+            try:
+                probes[-1].bind((host, port))
+            except OSError:  # taken
+                probes.pop().close()
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:

@@ -93,19 +93,19 @@ def start_head(
     token_file = folder / "ray_token"
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(32))
-    ports = free_ports(8)
+    ports = free_ports(7)
     options = {
         "node-ip-address": "127.0.0.1", "port": ports[0],
         "dashboard-host": "127.0.0.1", "dashboard-port": dashboard_port,
         "dashboard-agent-listen-port": ports[1], "dashboard-agent-grpc-port": ports[2],
         "runtime-env-agent-port": ports[3], "metrics-export-port": ports[4], "object-manager-port": ports[5],
-        "node-manager-port": ports[6], "ray-client-server-port": ports[7], "temp-dir": folder / "ray",
+        "node-manager-port": ports[6], "temp-dir": folder / "ray",
         "num-cpus": cpus, "object-store-memory": object_store_bytes, "include-dashboard": "true",
         "include-log-monitor": "false", "log-color": "false",
     }  # fmt: skip
     flags = [f"--{name}={value}" for name, value in options.items()]
-    ray = Path(sys.executable).parent / "ray"
-    command = [str(ray), "start", "--head", "--block", "--disable-usage-stats", "--no-monitor", *flags]
+    lean = [sys.executable, "-m", "gnomon.runtime.lean_ray"]
+    command = [*lean, "start", "--head", "--block", "--disable-usage-stats", "--no-monitor", *flags]
     address, dashboard = f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{dashboard_port}"
     metrics = f"http://127.0.0.1:{ports[4]}/metrics"
     environment = _environment(folder, token_file, {"GNOMON_SCRAPE": json.dumps([metrics]), **variables})

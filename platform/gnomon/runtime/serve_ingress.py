@@ -41,7 +41,12 @@ def ingress_environment(folder: Path) -> dict[str, str]:
     Returns:
         For the head's environment: paths below the folder, and ports that are free now.
     """
-    common = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2"}
+    common = {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+        # Five seconds by default, after which Ray kills a proxy that a busy machine has not had time to start.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    }
     binary = haproxy_binary()
     if binary is None:
         return {**common, "RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}

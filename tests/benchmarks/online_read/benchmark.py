@@ -33,6 +33,10 @@ class OnlineRead:
         Entrant(
             "packed redis-py", _HERE / "packed_redis_py.py", OurEnvironment(), "HMGETs in one pipeline, one decode"
         ),
+        Entrant(
+            "packed redis-py, MGET", _HERE / "packed_redis_py_mget.py", OurEnvironment(),
+            "one MGET of a key per entity and view, one decode",
+        ),
         Entrant("packed raw socket", _HERE / "packed_socket.py", OurEnvironment(), "the same without parsing replies"),
     )  # fmt: skip
     scenarios = tuple(Scenario(f"{rows} × {width}", {"rows": rows, "features": width}) for rows, width in _SHAPES)

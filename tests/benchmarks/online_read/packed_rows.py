@@ -1,4 +1,7 @@
-"""Packed rows for the raw contestants of `online_read`: an event time and float64 values, one hash field per view."""
+"""Packed rows for the raw contestants of `online_read`: an event time and float64 values.
+
+Written twice: as one hash per entity with a field per view, and as one key per entity and view.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ def key(entity: int) -> bytes:
     return b"raw:%d" % entity
 
 
+def view_key(entity: int, width: int) -> bytes:
+    """Return the key of an entity's row of one view."""
+    return b"raw:%d:%d" % (width, entity)
+
+
 def write_all(url: str) -> None:
     """Write the rows of all entities; writing them again changes nothing but their time."""
     client = redis.Redis.from_url(url)
@@ -29,6 +37,8 @@ def write_all(url: str) -> None:
         rows["event_us"] = time.time_ns() // 1000
         rows["values"] = np.array([column(i) for i in range(width)]).T
         for entity in range(ENTITIES):
-            pipeline.hset(key(entity), view_name(width), rows[entity].tobytes())
+            packed = rows[entity].tobytes()
+            pipeline.hset(key(entity), view_name(width), packed)
+            pipeline.set(view_key(entity, width), packed)
     pipeline.execute()
     client.close()

@@ -17,6 +17,7 @@ from typing import Any
 from contestant import percentile
 
 _CONNECT_TIMEOUT_S = 30.0
+_FIRST_ANSWERS_S = 10.0
 
 
 class Line:
@@ -59,55 +60,88 @@ class Line:
         return int(self._received[9:12])
 
 
+class _Load:
+    """The connections, what they send in turn, and what came back since counting began."""
+
+    def __init__(self, host: str, port: int, requests: list[bytes], concurrency: int) -> None:
+        self.errors: dict[str, int] = {}
+        self.taken_ns: list[int] = []
+        self._requests = requests
+        self._sent = 0
+        self._selector = selectors.DefaultSelector()
+        lines = [Line(host, port) for _ in range(concurrency)]
+        self._silent = set(lines)
+        for line in lines:
+            self._selector.register(line.socket, selectors.EVENT_READ, line)
+            self._send(line)
+
+    def warm_up(self, duration_s: float) -> None:
+        """Send without counting, until every connection was answered once: a server may accept them slowly."""
+        self._run_until(time.perf_counter_ns() + int(duration_s * 1e9))
+        deadline_ns = time.perf_counter_ns() + int(_FIRST_ANSWERS_S * 1e9)
+        while self._silent and time.perf_counter_ns() < deadline_ns:
+            self._run_until(min(time.perf_counter_ns() + 50_000_000, deadline_ns))
+        self.taken_ns.clear()
+
+    def count(self, duration_s: float) -> float:
+        """Send, and keep how long each request took; return the seconds that it went on."""
+        began_ns = time.perf_counter_ns()
+        ended_ns = self._run_until(began_ns + int(duration_s * 1e9))
+        for chosen in list(self._selector.get_map().values()):
+            if chosen.data.sent_ns < began_ns:  # unanswered for the whole time
+                self._fail("no answer")
+            chosen.data.socket.close()
+        self._selector.close()
+        return (ended_ns - began_ns) / 1e9
+
+    def _run_until(self, until_ns: int) -> int:
+        while (now_ns := time.perf_counter_ns()) < until_ns and self._selector.get_map():
+            for chosen, _ in self._selector.select((until_ns - now_ns) / 1e9):
+                self._receive(chosen.data)
+        return now_ns
+
+    def _receive(self, line: Line) -> None:
+        try:
+            status = line.receive()
+        except OSError as error:
+            self._fail(str(error))
+            self._silent.discard(line)
+            self._selector.unregister(line.socket)
+            line.socket.close()
+            return
+        if status is None:
+            return
+        if status == 200:
+            self.taken_ns.append(time.perf_counter_ns() - line.sent_ns)
+        else:
+            self._fail(str(status))
+        self._silent.discard(line)
+        self._send(line)
+
+    def _send(self, line: Line) -> None:
+        line.send(self._requests[self._sent % len(self._requests)])
+        self._sent += 1
+
+    def _fail(self, cause: str) -> None:
+        self.errors[cause] = self.errors.get(cause, 0) + 1
+
+
 def run_load(
     host: str, port: int, requests: list[bytes], concurrency: int, warm_up_s: float, duration_s: float
 ) -> dict[str, Any]:  # fmt: skip
-    """Send requests for `warm_up_s` and then, counted, for `duration_s`.
+    """Send requests for at least `warm_up_s` and then, counted, for `duration_s`.
 
     Returns:
         `requests` answered 200, `errors` by status or cause (of the whole time), `rps`, `p50_ms`, `p99_ms`.
     """
-    selector = selectors.DefaultSelector()
-    errors: dict[str, int] = {}
-    taken_ns: list[int] = []
-    sent = 0
-    for _ in range(concurrency):
-        line = Line(host, port)
-        selector.register(line.socket, selectors.EVENT_READ, line)
-        line.send(requests[sent % len(requests)])
-        sent += 1
-    counted_from_ns = time.perf_counter_ns() + int(warm_up_s * 1e9)
-    until_ns = counted_from_ns + int(duration_s * 1e9)
-    while (now_ns := time.perf_counter_ns()) < until_ns and selector.get_map():
-        for chosen, _ in selector.select((until_ns - now_ns) / 1e9):
-            line = chosen.data
-            try:
-                status = line.receive()
-            except OSError as error:
-                errors[str(error)] = errors.get(str(error), 0) + 1
-                selector.unregister(line.socket)
-                line.socket.close()
-                continue
-            if status is None:
-                continue
-            now_ns = time.perf_counter_ns()
-            if status != 200:
-                errors[str(status)] = errors.get(str(status), 0) + 1
-            elif line.sent_ns >= counted_from_ns:
-                taken_ns.append(now_ns - line.sent_ns)
-            line.send(requests[sent % len(requests)])
-            sent += 1
-    counted_s = (max(now_ns, counted_from_ns + 1) - counted_from_ns) / 1e9
-    for chosen in list(selector.get_map().values()):
-        if chosen.data.sent_ns < counted_from_ns:  # unanswered for the whole time
-            errors["no answer"] = errors.get("no answer", 0) + 1
-        chosen.data.socket.close()
-    selector.close()
+    load = _Load(host, port, requests, concurrency)
+    load.warm_up(warm_up_s)
+    counted_s = load.count(duration_s)
+    taken_ns = sorted(load.taken_ns)
     if not taken_ns:
-        return {"requests": 0, "errors": errors or {"no answer in time": concurrency}}
-    taken_ns.sort()
+        return {"requests": 0, "errors": load.errors}
     return {
-        "requests": len(taken_ns), "errors": errors, "rps": len(taken_ns) / counted_s,
+        "requests": len(taken_ns), "errors": load.errors, "rps": len(taken_ns) / counted_s,
         "p50_ms": percentile(taken_ns, 0.5) / 1e6, "p99_ms": percentile(taken_ns, 0.99) / 1e6,
     }  # fmt: skip
 

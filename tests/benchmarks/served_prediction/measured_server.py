@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,11 @@ from contestant import InvalidRoundError
 from served_prediction.payments import bodies
 
 _WARM_UP_SHARE = 0.2
+_SETTLED_S = 2.0
+
+
+class _NotAnsweredError(Exception):
+    """A request was not answered with a prediction."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +41,27 @@ class MeasuredServer:
     headers: Mapping[str, str]
 
     def wait(self, timeout_s: float, alive: Callable[[], bool] = lambda: True) -> None:
-        """Return when a request is answered 200 with one finite prediction.
+        """Return when one connection was answered well for a while: a proxy that has just started reloads once more.
 
         Raises:
             RuntimeError: The server ended, or does not answer in time; with its last answer.
         """
         deadline_s, last = time.monotonic() + timeout_s, "nothing"
         while time.monotonic() < deadline_s and alive():
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=10.0)
             try:
-                status, answer = self._ask()
-            except OSError as error:
-                status, answer = 0, str(error).encode()
-            if status == 200:
-                value = json.loads(answer)["predictions"][0]["value"]
-                assert 0.0 <= value <= 1.0, value
+                settled_s = time.monotonic() + _SETTLED_S
+                while time.monotonic() < settled_s:
+                    self._ask(connection)
+                    time.sleep(0.05)
+            except (OSError, http.client.HTTPException, _NotAnsweredError) as error:
+                last = f"{type(error).__name__}: {error}"
+                time.sleep(0.2)
+            else:
                 return
-            last = f"{status} {answer[:200]!r}"
-            time.sleep(0.2)
-        raise RuntimeError(f"no prediction from {self.host}:{self.port}{self.path}; last: {last}")
+            finally:
+                connection.close()
+        raise RuntimeError(f"no predictions from {self.host}:{self.port}{self.path}; last: {last}")
 
     def measure(self, scenario: Mapping[str, Any], budget_s: float) -> dict[str, float]:
         """Load the server from a process of its own.
@@ -65,26 +74,27 @@ class MeasuredServer:
             "requests": [self._request(body).decode() for body in bodies()],
             "warm_up_s": budget_s * _WARM_UP_SHARE, "duration_s": budget_s,
         }  # fmt: skip
-        program = Path(__file__).with_name("load.py")
+        folder = Path(__file__).parent
         done = subprocess.run(
-            [sys.executable, str(program)], input=json.dumps(orders), capture_output=True, text=True, check=False
+            [sys.executable, str(folder / "load.py")], input=json.dumps(orders), capture_output=True, text=True,
+            check=False, env={**os.environ, "PYTHONPATH": str(folder.parent)},
         )  # fmt: skip
         if done.returncode:
             raise InvalidRoundError(f"the load ended with {done.stderr.strip().splitlines()[-1]}")
         found = json.loads(done.stdout)
-        if found["errors"]:
+        if found["errors"] or not found["requests"]:
             raise InvalidRoundError(f"of {found['requests']} requests and more some failed: {found['errors']}")
         return {name: found[name] for name in ("rps", "p50_ms", "p99_ms", "requests")}
 
-    def _ask(self) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10.0)
-        try:
-            headers = {**self.headers, "Content-Type": "application/json"}
-            connection.request("POST", self.path, bodies()[0], headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
+        connection.request("POST", self.path, bodies()[0], {**self.headers, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise _NotAnsweredError(f"{answer.status} {content[:200]!r}")
+        value = json.loads(content)["predictions"][0]["value"]
+        if not 0.0 <= value <= 1.0:
+            raise _NotAnsweredError(f"the prediction {value} is no probability")
 
     def _request(self, body: bytes) -> bytes:
         headers = {

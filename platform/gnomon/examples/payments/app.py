@@ -42,10 +42,10 @@ spend = gn.FeatureView(
         gn.Aggregation("*", "count", window="7d"),
         gn.Aggregation("*", "count", window="28d"),
     ],
-    max_age="8d",
+    max_age="12d",
 )
 traffic = gn.FeatureView(
-    "traffic", entity=terminal, source=payments, features=[gn.Aggregation("*", "count", window="28d")], max_age="8d"
+    "traffic", entity=terminal, source=payments, features=[gn.Aggregation("*", "count", window="28d")], max_age="12d"
 )
 # A report is known seven days after its payment, so a window of 35 days over payments holds 28 days of reports.
 risk = gn.FeatureView(
@@ -57,7 +57,7 @@ risk = gn.FeatureView(
         gn.Aggregation("is_fraud", "count", window="35d", name="reports"),
         gn.Derived("fraud_rate", gn.col("frauds") / (gn.col("reports") + 3)),
     ],
-    max_age="8d",
+    max_age="12d",
 )
 
 
@@ -76,9 +76,9 @@ fraud = gn.Model(
     "fraud",
     label=gn.Label("is_fraud", source=fraud_reports, delay="7d"),
     features=[log_amount, amount_ratio, spend, traffic["count_28d"], risk["fraud_rate"]],
-    trainer=gn.TabularMLP(hidden=(32, 16), epochs=4, workers=2),
+    trainer=gn.TabularMLP(hidden=(32, 16), epochs=6, workers=2),
     holdout=0.1,
-    history="45d",
+    history="30d",
     gates=[gn.Gate("roc_auc", min=0.75), gn.Gate("roc_auc", better_than_champion_by=0.03)],
 )
 fraud_endpoint = gn.Deployment("fraud", model=fraud, min_replicas=1, max_replicas=2)
@@ -93,5 +93,5 @@ fraud_monitor = gn.Monitor(
         gn.Quality("roc_auc", min=0.7),
     ],
     on_fire="retrain",
-    cooldown="40d",
+    cooldown="45d",
 )

@@ -1,4 +1,4 @@
-"""The demo: seven weeks of the life of a fraud model, lived through in about two minutes by turning the clock by hand.
+"""The demo: eight weeks of the life of a fraud model, lived through in about two minutes by turning the clock by hand.
 
 `gnomon demo` runs it. Everything is real but the payments, which the simulator makes up: Ray, the online store,
 training on two workers, HTTP requests, monitoring and retraining. It prints what happened and stops what it started.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,12 +38,13 @@ def run_demo(home: Path, *, keep: bool) -> None:
     Raises:
         Conflict: The folder holds something that no demo made, or a platform runs in it.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     began = time.monotonic()
     home = _fresh(home)
     clock = HandClock(home / "clock", START)
     os.environ |= {"GNOMON_HOME": str(home), "GNOMON_CLOCK_FILE": str(home / "clock")}
     os.environ.setdefault("GNOMON_PORT", "0")
+    os.environ.setdefault("GNOMON_POLL_S", "0.2")  # many short operations one after another: do not make them wait
     with _platform(console, keep), Client.connect() as client:
         Story(client, clock, home, START, console).tell()
         console.print(f"\nall of this took {time.monotonic() - began:.0f} s, starting included")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ SEED = 5
 FIRST_TRAINING_DAY = 60
 PRICE_RISE_DAY = 68
 CARD_TESTING_DAY = 92
-LAST_DAY = 110
-STEP_DAYS = 5
+LIVE_UNTIL_DAYS = (65, 70, 80, 90, 100, 110, 115)
+MONITOR_DAYS = 5
 _REQUEST_ROWS = 500
 _DAILY_SAMPLE = 120
 _PATIENCE_S = 120.0
@@ -49,7 +49,10 @@ class Story:
         self._start = start
         self._console = console
         self._world = simulate(
-            SEED, start, LAST_DAY + 1, drift=[Drift("benign", PRICE_RISE_DAY), Drift("concept", CARD_TESTING_DAY)]
+            SEED,
+            start,
+            LIVE_UNTIL_DAYS[-1] + 1,
+            drift=[Drift("benign", PRICE_RISE_DAY), Drift("concept", CARD_TESTING_DAY)],
         )
         self._delivered = 0
         self._predicted: set[str] = set()
@@ -62,7 +65,7 @@ class Story:
         """
         self._define()
         self._first_model()
-        decisions = [decision for until in self._steps() for decision in self._live_until(until)]
+        decisions = [decision for until in LIVE_UNTIL_DAYS for decision in self._live_until(until)]
         self._end(decisions)
 
     def _define(self) -> None:
@@ -84,9 +87,6 @@ class Story:
         released = self._watched("deploy", "fraud")
         self._say(f"version {released['version']} serves at {released['path']}")
 
-    def _steps(self) -> Iterator[int]:
-        yield from range(FIRST_TRAINING_DAY + STEP_DAYS, LAST_DAY + 1, STEP_DAYS)
-
     def _live_until(self, day: int) -> list[Json]:
         """Live through some days: payments are scored as they happen, outcomes come a week later, the monitor looks."""
         before = self._delivered
@@ -99,7 +99,7 @@ class Story:
         scored = self._score(before, day)
         outcomes = self._report_outcomes(before, day)
         self._deliver(day)
-        evaluation = self._evaluation(day)
+        evaluation = self._evaluation(before + MONITOR_DAYS)
         verdict = "[bold yellow]fires[/]" if evaluation["fired"] else "is quiet"
         decision = self._consequence(evaluation)
         if evaluation["fired"] and decision is None:
@@ -124,7 +124,12 @@ class Story:
             answer = self._client.predict_many("fraud", asked[:_REQUEST_ROWS])
             self._predicted.update(p["id"] for p in answer["predictions"])
             scored += len(answer["predictions"])
+        self._until(lambda: self._logged(first) == scored, "the predictions are in the log")
         return scored
+
+    def _logged(self, first: int) -> int:
+        """Return how many predictions since a day are logged; the log follows the answers by about a second."""
+        return int(self._client.history.predictions("fraud", since=self._day(first), limit=0)["total"])
 
     def _report_outcomes(self, first: int, last: int) -> int:
         reports = self._world.between(self._day(first), self._day(last)).fraud_reports.to_pylist()
@@ -132,7 +137,7 @@ class Story:
         return int(self._client.outcome("fraud", known)["added"]) if known else 0
 
     def _evaluation(self, day: int) -> Json:
-        """Wait for the monitor's evaluation that is due on a day; the control plane starts it by itself."""
+        """Wait for the monitor's evaluation that fell due on a day; the control plane starts it by itself."""
         due = evaluation_id("fraud_watch", to_us(self._day(day)))
         self._until(lambda: any(o["id"] == due for o in self._client.operations.newest(20)), "the monitor is evaluated")
         return self._client.operations.wait({"id": due}, timeout_s=_PATIENCE_S)
