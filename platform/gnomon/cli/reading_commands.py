@@ -129,7 +129,7 @@ def logs(
 def _log_lines(found: list[dict[str, Any]]) -> None:
     known = ("timestamp", "component", "level", "event")
     for line in found:
-        rest = " ".join(f"{key}={value}" for key, value in line.items() if key not in known)
+        rest = short(" ".join(f"{key}={value}" for key, value in line.items() if key not in known))
         head = f"{str(line.get('timestamp', ''))[:19]} {line.get('component', ''):>14} {line.get('level', ''):<7}"
         console.print(f"{head} {line.get('event', '')} {rest}", markup=False)
 

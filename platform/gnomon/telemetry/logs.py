@@ -59,7 +59,8 @@ def configure(component: str, level: str, folder: Path | None = None) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Never with local variables: requests, and so tokens, are among them.
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             hide_secrets,
             structlog.processors.JSONRenderer(default=str),
         ],

@@ -124,8 +124,12 @@ class Story:
             answer = self._client.predict_many("fraud", asked[:_REQUEST_ROWS])
             self._predicted.update(p["id"] for p in answer["predictions"])
             scored += len(answer["predictions"])
-        self._until(lambda: self._logged(first) == scored, "the predictions are in the log")
+            if (day + 1 - first) % MONITOR_DAYS == 0:  # before the clock passes the moment at which the monitor looks
+                self._await_log(first, scored)
         return scored
+
+    def _await_log(self, first: int, scored: int) -> None:
+        self._until(lambda: self._logged(first) == scored, "the predictions are in the log")
 
     def _logged(self, first: int) -> int:
         """Return how many predictions since a day are logged; the log follows the answers by about a second."""
