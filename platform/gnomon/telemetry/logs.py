@@ -11,13 +11,14 @@ import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 _SECRET_NAME = re.compile(r"pass(word)?|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _SECRET_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 _HIDDEN = "***"
+_OPEN: dict[str, TextIO] = {}
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -49,11 +50,7 @@ def configure(component: str, level: str, folder: Path | None = None) -> None:
         level: Least level kept: debug, info, warning or error.
         folder: Folder of the log files; created when absent.
     """
-    if folder is None:
-        stream: Any = sys.stderr
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / f"{component}.jsonl").open("a", encoding="utf-8", buffering=1)
+    stream = sys.stderr if folder is None else _log_file(folder / f"{component}.jsonl")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -69,6 +66,24 @@ def configure(component: str, level: str, folder: Path | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(component=component)
+
+
+def _log_file(path: Path) -> TextIO:
+    """Open a log file for appending; the one that this process opened before is kept or closed."""
+    opened = _OPEN.get("file")
+    if opened is not None and opened.name == str(path) and not opened.closed:
+        return opened
+    close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _OPEN["file"] = file = path.open("a", encoding="utf-8", buffering=1)
+    return file
+
+
+def close() -> None:
+    """Close this process's log file; `configure` opens another."""
+    file = _OPEN.pop("file", None)
+    if file is not None:
+        file.close()
 
 
 def logger() -> Any:

@@ -84,8 +84,8 @@ class GnomonPlatform:
             "GNOMON_HOME": str(folder / "home"), "GNOMON_PORT": "0", "GNOMON_DASHBOARD_PORT": "0",
             "GNOMON_ONLINE_URL": world["url"], "HOME": str(folder / "user"),
         }  # fmt: skip
+        _gnomon("up")  # what did not start has left nothing behind
         self._is_up = True
-        _gnomon("up")
 
 
 def _gnomon(command: str) -> None:

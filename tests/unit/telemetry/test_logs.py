@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gnomon.telemetry.logs import configure, logger, read_logs
+from gnomon.telemetry.logs import close, configure, logger, read_logs
 
 TOKEN = "Gm4UZDWdNZxt-a-secret"
 
@@ -16,6 +16,7 @@ TOKEN = "Gm4UZDWdNZxt-a-secret"
 @pytest.fixture(autouse=True)
 def _reset() -> object:
     yield
+    close()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
