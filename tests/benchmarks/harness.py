@@ -71,11 +71,30 @@ class Timing:
 class Benchmark(Protocol):
     """What a benchmark says. The first entrant is ours: the others are compared with it."""
 
-    name: str
-    about: str
-    entrants: Sequence[Entrant]
-    scenarios: Sequence[Scenario]
-    quantities: Sequence[Quantity]
+    @property
+    def name(self) -> str:
+        """Return its name on the command line."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """Return what is measured, in one line."""
+        ...
+
+    @property
+    def entrants(self) -> Sequence[Entrant]:
+        """Return the contestants, ours first."""
+        ...
+
+    @property
+    def scenarios(self) -> Sequence[Scenario]:
+        """Return what is measured in each turn, in order."""
+        ...
+
+    @property
+    def quantities(self) -> Sequence[Quantity]:
+        """Return the numbers that each measurement gives."""
+        ...
 
     def timing(self, quick: bool) -> Timing:
         """Return how long things take."""

@@ -127,6 +127,11 @@ class Supervisor:
         process = start(self._bootstrap, log=log, environment=variables)
         deadline = time.monotonic() + _BOOTSTRAP_TIMEOUT_S
         while process.poll() is None and time.monotonic() < deadline and not self._stopping.is_set():
+            if head.process.poll() is not None:
+                stop(process)
+                raise Unavailable(
+                    f"Ray's head ended with status {head.process.returncode}", "logs/ray-head.log says why"
+                )
             time.sleep(0.1)
         status = process.poll()
         if status is None:
