@@ -32,7 +32,7 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
 
     Raises:
         NotFound: No applied app defines the deployment, or there is no such version.
-        Conflict: The version's gates do not hold.
+        Conflict: The version's gates do not hold, or another replaced it while this operation was repeated.
         InvalidInput: The model has no version.
         OperationFailed: The endpoint did not become healthy in time; the alias stays where it was moved.
     """
@@ -52,6 +52,12 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
         )
     reason = f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}"
     _promote(operation.id, deployment.model, number, reason, parts)
+    serving = parts.registry.resolve(deployment.model, CHAMPION)
+    if serving is not None and serving.number != number:
+        raise Conflict(
+            f"version {number} of '{deployment.model}' was promoted, and {serving.number} has replaced it since",
+            f"deploy it again if you want it back: `gnomon deploy {deployment.name} --version {number}`",
+        )
     _await_serving(deployment.name, number, parts, report)
     return {"deployment": deployment.name, "version": number, "path": f"/endpoints/{deployment.name}/predict"}
 
@@ -94,7 +100,9 @@ def _promote(operation_id: str, model: str, number: int, reason: str, parts: Par
     Where the alias points there already, the move that brought it there is returned; it names the operation it was of.
     """
     mover = f"operation {operation_id}"
-    move = parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor=mover)
+    made = [move for move in parts.registry.alias_history(model) if move.actor == mover]
+    # A repeat does not move it again: another operation may have moved it on since the worker before this one died.
+    move = made[-1] if made else parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor=mover)
     if move.actor == mover:
         details = {"from": move.before, "to": number, "reason": reason}
         record_once(parts.audit, operation_id, "promote", f"model/{model}", details)

@@ -53,6 +53,16 @@ def test_promotion_whose_worker_died_before_the_entry_is_audited_by_the_repeat(p
     assert [entry.details["operation"] for entry in promotions(parts)] == ["deploy-a"]
 
 
+def test_a_repeat_does_not_take_back_what_another_operation_did_since(parts: Parts) -> None:
+    _promote("deploy-a", "fraud", 1, "better", parts)
+    _promote("retrain-b", "fraud", 2, "better still", parts)
+    _promote("deploy-a", "fraud", 1, "better", parts)
+    champion = parts.registry.resolve("fraud", CHAMPION)
+    assert champion is not None
+    assert champion.number == 2
+    assert [entry.details["operation"] for entry in reversed(promotions(parts))] == ["deploy-a", "retrain-b"]
+
+
 def test_operations_are_told_apart(parts: Parts) -> None:
     for number, operation in ((1, "one"), (2, "two"), (1, "three")):
         _promote(operation, "fraud", number, "asked for", parts)
