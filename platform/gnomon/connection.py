@@ -5,6 +5,7 @@ Used by `client` only.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import httpx
@@ -27,7 +28,10 @@ class Connection:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"}
         transport = httpx.HTTPTransport(retries=2)  # of connecting only: a request that was sent is not repeated
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout_s, transport=transport,
+            trust_env=not _is_loopback(httpx.URL(self.url).host),
+        )  # fmt: skip
 
     def call(self, method: str, path: str, **options: Any) -> Json:
         """Call a route.
@@ -58,6 +62,14 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: a proxy of the environment cannot reach it for us."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _error_of(response: httpx.Response) -> GnomonError:

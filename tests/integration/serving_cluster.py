@@ -134,5 +134,3 @@ def serving_cluster() -> Iterator[ServingCluster]:
         online.stop()
         if "GNOMON_KEEP" not in os.environ:
             shutil.rmtree(home, ignore_errors=True)
-
-

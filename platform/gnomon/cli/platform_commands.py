@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gnomon.cli.output import Format, Output, console, show
+from gnomon.errors import Unavailable
 from gnomon.runtime.local_platform import start_platform, stop_platform
 from gnomon.runtime.platform_record import read_record
 from gnomon.settings import load_settings
@@ -26,15 +29,24 @@ def up(
     ] = False,
 ) -> None:
     """Start the platform: online store, Ray, control plane, gateway."""
+    if foreground:  # a start that is stopped half-way has to leave nothing, as when it is interrupted
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     record, process = start_platform(load_settings(), lambda step: console.print(f"[dim]·[/] {step}"))
     console.print(f"[green]Gnomon is up[/] at {record.url}  [dim](Ray's dashboard and jobs: {record.dashboard})[/]")
     console.print("[dim]next: gnomon apply APP_FILE · gnomon status · gnomon down[/]")
     if foreground:
-        try:
-            raise typer.Exit(process.wait())
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
+        raise typer.Exit(stay(process))
+
+
+def stay(process: subprocess.Popen[str]) -> int:
+    """Wait for the supervisor's end and return its exit status; pass SIGTERM and an interrupt on to it meanwhile."""
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(kind, lambda *_: process.terminate()) for kind in kinds]
+    try:
+        return process.wait()
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def down() -> None:
@@ -57,9 +69,23 @@ def _exports(variables: dict[str, str]) -> None:
 
 
 def access_token() -> str:
-    """Return the access token of this home's platform, or the one that the environment gives."""
+    """Look up the access token of this home's platform.
+
+    Returns:
+        The one that the environment gives, or else the one in the home.
+
+    Raises:
+        Unavailable: The environment gives none, and none was made in this home yet.
+    """
     settings = load_settings()
-    return settings.token.get_secret_value() if settings.token else (settings.folder / "token").read_text().strip()
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    file = settings.folder / "token"
+    if not file.is_file():
+        raise Unavailable(
+            f"there is no access token in {settings.folder}", "`gnomon up` makes one, or set GNOMON_TOKEN"
+        )
+    return file.read_text().strip()
 
 
 def demo(

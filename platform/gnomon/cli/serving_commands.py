@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,8 +56,7 @@ def outcome(
 ) -> None:
     """Report what really happened, for monitoring and retraining."""
     if file is not None:
-        rows = read_rows(file, ("prediction_id", "value"))
-        values = {str(row["prediction_id"]): float(row["value"]) for row in rows}
+        values = read_outcomes(file)
     elif prediction is None or value is None:
         raise InvalidInput("an outcome needs a prediction id and a value", "gnomon outcome DEPLOYMENT PREDICTION VALUE")
     else:
@@ -83,24 +83,63 @@ def _features(result: dict[str, Any]) -> None:
     table(["feature", "value", "status", "age"], rows, empty="the view has no features")
 
 
+def read_outcomes(file: Path) -> dict[str, float]:
+    """Read a JSON-lines file of `{prediction_id, value}`.
+
+    Args:
+        file: As of `read_rows`; other fields are ignored.
+
+    Returns:
+        The values by prediction id; the same outcome twice is one.
+
+    Raises:
+        InvalidInput: As of `read_rows`; or a value is no finite number, or a prediction has two values.
+    """
+    values: dict[str, float] = {}
+    for number, row in _numbered_rows(file, ("prediction_id", "value")):
+        prediction, value = str(row["prediction_id"]), _finite(row["value"])
+        where = f"{file}, line {number}: the value of '{prediction}'"
+        if value is None:
+            raise InvalidInput(f"{where} is {row['value']!r}", "give 0, 1 or another finite number")
+        if values.setdefault(prediction, value) != value:
+            raise InvalidInput(f"{where} is {value:g}, and {values[prediction]:g} further up", "give each value once")
+    return values
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def read_rows(file: Path, required: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """Read a JSON-lines file of objects.
 
     Args:
-        file: JSON-lines file in UTF-8; blank lines are skipped.
+        file: JSON-lines file in UTF-8, its lines ended by a line feed; blank ones are skipped.
         required: Fields that every object has to have.
 
     Returns:
         One object a line, in the order of the file; at least one.
 
     Raises:
-        InvalidInput: It is absent or empty, or a line is no object or lacks a required field; the
+        InvalidInput: It is absent, empty or not UTF-8, or a line is no object or lacks a required field; the
             message has the line's number.
     """
+    return [row for _, row in _numbered_rows(file, required)]
+
+
+def _numbered_rows(file: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str, Any]]]:
     if not file.is_file():
         raise InvalidInput(f"there is no file {file}", "give the path of a JSON-lines file")
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file} is not UTF-8: {error}", "write it in UTF-8") from error
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # `splitlines` would cut at U+2028, which a text may hold
         if not line.strip():
             continue
         try:
@@ -109,7 +148,7 @@ def read_rows(file: Path, required: tuple[str, ...] = ()) -> list[dict[str, Any]
             raise InvalidInput(f"{file}, line {number}: not JSON: {error.msg}", "write one object a line") from error
         if not isinstance(row, dict) or any(field not in row for field in required):
             raise InvalidInput(f"{file}, line {number}: not an object with {list(required)}", "write one object a line")
-        rows.append(row)
+        rows.append((number, row))
     if not rows:
         raise InvalidInput(f"{file} holds no rows", "write one JSON object a line")
     return rows

@@ -24,7 +24,8 @@ def _do(
 ) -> dict[str, Any]:  # fmt: skip
     operation = client.operations.submit(kind, target, arguments)
     if not wait:
-        console.print(f"{kind} {target}: asked for, operation {operation['id']}", markup=False)
+        if output is Format.text:
+            console.print(f"{kind} {target}: asked for, operation {operation['id']}", markup=False)
         return operation
     return client.operations.wait(operation, on_progress=None if output is Format.json else waiting(f"{kind} {target}"))
 

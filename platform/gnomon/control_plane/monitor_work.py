@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
@@ -26,7 +27,7 @@ from gnomon.monitoring.evaluation import evaluate_monitor
 
 
 def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None]) -> dict[str, Any]:
-    """Evaluate a monitor at the platform's time.
+    """Evaluate a monitor at the platform's time, on what the champion has predicted in its window.
 
     Args:
         operation: Its target is the monitor.
@@ -34,7 +35,7 @@ def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None
         report: Takes a line of progress.
 
     Returns:
-        `fired`, `findings` in words, `rows`, `outcomes`, and the window's bounds.
+        `fired`, `findings` in words, `rows` and `outcomes` of the champion's version, and the window's bounds.
 
     Raises:
         NotFound: No applied app defines the monitor.
@@ -49,6 +50,8 @@ def run_monitor(operation: Operation, parts: Parts, report: Callable[[str], None
     report("comparing the live window with the reference")
     now_us = parts.clock.now_us()
     live = parts.predictions.read(monitor.deployment, now_us - duration_us(monitor.window), now_us)
+    # Right after a promotion most of the window is the version before's, whose scores this reference does not describe.
+    live = live.filter(pc.equal(live["version"], champion.number))
     reference = read_reference((parts.artifacts.get_folder(champion.artifact) / REFERENCE_FILE).read_bytes())
     reference = reference.rename_columns([SCORE_COLUMN if n == SCORE else n for n in reference.column_names])
     done = evaluate_monitor(monitor, model.task, reference, live, now_us, _metrics)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gnomon.contracts.deployments import CHAMPION, Deployment
-from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
+from gnomon.contracts.registry import AliasMove
 from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import train_version
@@ -23,7 +23,8 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
     """Promote a version whose gates hold, and wait until the endpoint serves it.
 
     Args:
-        operation: Its target is the deployment; the argument `version` names the version, the newest when left out.
+        operation: Its target is the deployment; the argument `version` names the version, the newest when left out. A
+            repeat deploys the version that its first attempt promoted, although there may be a newer one now.
         parts: The platform's parts.
         report: Takes a line of progress.
 
@@ -32,7 +33,7 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
 
     Raises:
         NotFound: No applied app defines the deployment, or there is no such version.
-        Conflict: The version's gates do not hold, or another replaced it while this operation was repeated.
+        Conflict: The version's gates do not hold, or another has replaced it before it served.
         InvalidInput: The model has no version.
         OperationFailed: The endpoint did not become healthy in time; the alias stays where it was moved.
     """
@@ -42,7 +43,8 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
         raise InvalidInput(
             f"model '{deployment.model}' has no version to deploy", f"train one: `gnomon train {deployment.model}`"
         )
-    number = int(operation.arguments.get("version", versions[-1].number))
+    made = _own_move(operation.id, deployment.model, parts)
+    number = made.after if made else int(operation.arguments.get("version", versions[-1].number))
     parts.registry.version(deployment.model, number)
     gates = parts.states.get("gates", f"{deployment.model}/{number}") or {"passed": False, "lines": ["not evaluated"]}
     if not gates["passed"]:
@@ -52,13 +54,12 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
         )
     reason = f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}"
     _promote(operation.id, deployment.model, number, reason, parts)
-    serving = parts.registry.resolve(deployment.model, CHAMPION)
-    if serving is not None and serving.number != number:
+    successor = _await_serving([deployment.name], deployment.model, number, parts, report)
+    if successor is not None:
         raise Conflict(
-            f"version {number} of '{deployment.model}' was promoted, and {serving.number} has replaced it since",
+            f"version {number} of '{deployment.model}' was promoted, and {successor} has replaced it since",
             f"deploy it again if you want it back: `gnomon deploy {deployment.name} --version {number}`",
         )
-    _await_serving(deployment.name, number, parts, report)
     return {"deployment": deployment.name, "version": number, "path": f"/endpoints/{deployment.name}/predict"}
 
 
@@ -73,24 +74,21 @@ def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[st
     Returns:
         As `train`, with `promoted` and `decision`, the decision in words with its numbers.
     """
-    model = parts.app_with(Model, operation.target).app.get(Model, operation.target)
-    before = parts.registry.resolve(model.name, CHAMPION)
-    trained = train_version(operation.id, model.name, parts, report)
+    model = operation.target
+    before = parts.registry.resolve(model, CHAMPION)
+    trained = train_version(operation.id, model, parts, report)
     number, reasons = trained.version.number, "; ".join(trained.gates.lines) or "it has no gates"
     if trained.gates.passed:
         decision = f"version {number} promoted: {reasons}"
-        _promote(operation.id, model.name, number, decision, parts)
+        _promote(operation.id, model, number, decision, parts)
+        successor = _await_serving(_endpoints(model, parts), model, number, parts, report)
+        if successor is not None:
+            decision = f"version {number} promoted, and {successor} has replaced it since"
     else:
         kept = f"version {before.number} stays" if before else "nothing serves"
         decision = f"version {number} not promoted, {kept}: {reasons}"
         details = {"rejected": number, "reason": decision}
-        record_once(parts.audit, operation.id, "keep", f"model/{model.name}", details)
-    if trained.gates.passed:
-        for app in parts.apps():
-            for deployment in app.all(Deployment):
-                seen = parts.states.get("endpoint", deployment.name) or {}
-                if deployment.model == model.name and seen.get("version") is not None:
-                    _await_serving(deployment.name, number, parts, report)
+        record_once(parts.audit, operation.id, "keep", f"model/{model}", details)
     return {**trained.as_json(), "promoted": trained.gates.passed, "decision": decision}
 
 
@@ -99,24 +97,65 @@ def _promote(operation_id: str, model: str, number: int, reason: str, parts: Par
 
     Where the alias points there already, the move that brought it there is returned; it names the operation it was of.
     """
-    mover = f"operation {operation_id}"
-    made = [move for move in parts.registry.alias_history(model) if move.actor == mover]
+    mover = _mover(operation_id)
     # A repeat does not move it again: another operation may have moved it on since the worker before this one died.
-    move = made[-1] if made else parts.registry.move_alias(model, CHAMPION, number, reason=reason, actor=mover)
+    move = _own_move(operation_id, model, parts) or parts.registry.move_alias(
+        model, CHAMPION, number, reason=reason, actor=mover
+    )
     if move.actor == mover:
         details = {"from": move.before, "to": number, "reason": reason}
         record_once(parts.audit, operation_id, "promote", f"model/{model}", details)
 
 
-def _await_serving(deployment: str, number: int, parts: Parts, report: Report) -> None:
+def _own_move(operation_id: str, model: str, parts: Parts) -> AliasMove | None:
+    """Return the move that an earlier attempt of the operation made."""
+    return next((m for m in parts.registry.alias_history(model) if m.actor == _mover(operation_id)), None)
+
+
+def _mover(operation_id: str) -> str:
+    return f"operation {operation_id}"
+
+
+def _endpoints(model: str, parts: Parts) -> list[str]:
+    """Return the deployments of a model that have been served: what was never deployed is not waited for."""
+    names = [d.name for app in parts.apps() for d in app.all(Deployment) if d.model == model]
+    return [n for n in names if (parts.states.get("endpoint", n) or {}).get("version") is not None]
+
+
+def _await_serving(
+    deployments: Sequence[str], model: str, number: int, parts: Parts, report: Report
+) -> int | None:  # fmt: skip
+    """Wait until the endpoints serve a version, unless another has replaced it: nothing would ever serve it then.
+
+    Returns:
+        The version that has replaced it, or None.
+    """
+
+    def successor() -> int | None:
+        champion = parts.registry.resolve(model, CHAMPION)
+        return None if champion is None or champion.number == number else champion.number
+
+    for deployment in deployments:
+        replaced_by = _await_endpoint(deployment, number, parts, report, successor)
+        if replaced_by is not None:
+            return replaced_by
+    return None if deployments else successor()
+
+
+def _await_endpoint(
+    deployment: str, number: int, parts: Parts, report: Report, successor: Callable[[], int | None]
+) -> int | None:  # fmt: skip
     """Wait until the control loop has seen the endpoint healthy at the version; real time, not the platform's clock."""
     began, last = time.monotonic(), ""
     unhealthy_since: float | None = None
     while time.monotonic() - began < _START_TIMEOUT_S:
+        replaced_by = successor()
+        if replaced_by is not None:
+            return replaced_by
         seen = parts.states.get("endpoint", deployment) or {}
         if seen.get("version") == number and seen.get("state") == "healthy":
             report(f"version {number} serves")
-            return
+            return None
         unhealthy_since = (unhealthy_since or time.monotonic()) if seen.get("state") == "unhealthy" else None
         if unhealthy_since is not None and time.monotonic() - unhealthy_since > _UNHEALTHY_S:
             break

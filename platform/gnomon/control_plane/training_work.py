@@ -1,11 +1,13 @@
 """The work of the operation `train`: training set, training, evaluation on later rows, registration.
 
 Every step can be repeated: the run's id is the operation's, the training set is content-addressed, checkpoints are kept
-in the run's folder, and a run registers one version. `release_work.retrain_model` builds on it.
+in the run's folder, and a run registers one version. The report of the gates is stored last: a run that has one is
+done, is not judged again, and needs its folder no more. `release_work.retrain_model` builds on it.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,8 +68,10 @@ def train_model(operation: Operation, parts: Parts, report: Report) -> dict[str,
 def train_version(run_id: str, model_name: str, parts: Parts, report: Report) -> TrainedVersion:
     """Build the training set, train, evaluate, register.
 
+    A run that is done is not done again: judged once more after its own promotion, it would be compared with itself.
+
     Args:
-        run_id: The run; the same id goes on where an earlier attempt stopped.
+        run_id: The run; the same id goes on where an earlier attempt stopped, with the definitions of the first one.
         model_name: Which model.
         parts: The platform's parts.
         report: Takes a line of progress.
@@ -79,11 +83,32 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
         InvalidInput: No label can be used yet, or too few to hold some out.
         OperationFailed: Training failed for good.
     """
-    applied = parts.app_with(Model, model_name)
+    done = _done_before(run_id, model_name, parts) or _train_and_register(run_id, model_name, parts, report)
+    # A worker whose lease is no longer current ends at this report: the files may be in use by the one after it.
+    report(f"version {done.version.number} is registered")
+    # What cannot be removed costs space only; it must not fail a run that is done.
+    shutil.rmtree(parts.work_folder / run_id, ignore_errors=True)
+    return done
+
+
+def _done_before(run_id: str, model_name: str, parts: Parts) -> TrainedVersion | None:
+    version = next((v for v in parts.registry.versions(model_name) if v.lineage.run_id == run_id), None)
+    stored = parts.states.get("gates", f"{model_name}/{version.number}") if version is not None else None
+    if version is None or stored is None:
+        return None
+    gates = GateReport(bool(stored["passed"]), tuple(stored["lines"]))
+    return TrainedVersion(version, gates, stored["train_rows"], stored["holdout_rows"], stored["restarts"])
+
+
+def _train_and_register(run_id: str, model_name: str, parts: Parts, report: Report) -> TrainedVersion:
+    applied, as_of_us = _started(run_id, model_name, parts)
     model = applied.app.get(Model, model_name)
     signature = model_signature(applied.app, model_name)
     report("building the training set")
-    training_set = _training_set(run_id, applied, model, parts)
+    resolve = parts.resolver(applied.app.code)
+    training_set = build_training_set(
+        applied.app, model_name, parts.offline, as_of_us, resolve, local_rows=parts.local_rows
+    )
     train, holdout = training_set.split(model.holdout)
     _check_sizes(model, train, holdout)
     parts.tracker.start(run_id, model_name, {**model.trainer.as_json(), "rows": train.num_rows})
@@ -103,26 +128,26 @@ def train_version(run_id: str, model_name: str, parts: Parts, report: Report) ->
     predictor = load_predictor(trained.folder)
     scores = predictor.predict(model_columns(holdout, signature.inputs))
     metrics = evaluate(model.task, _labels(holdout), scores)
-    gates = check_gates(model.gates, metrics, _champion_metrics(model, signature, holdout, parts))
+    gates = check_gates(model.gates, metrics, _champion_metrics(run_id, model, holdout, parts))
     digest = _store(trained, signature, holdout, scores, parts)
     lineage = _lineage(run_id, applied, signature, training_set, _store_table(training_set.table, folder, parts))
     version = parts.registry.register(model_name, digest, signature, metrics, lineage)
-    parts.states.put("gates", f"{model_name}/{version.number}", {"passed": gates.passed, "lines": list(gates.lines)})
     parts.tracker.finish(run_id, {metric.name: metric.value for metric in metrics})
     record_once(parts.audit, run_id, "register", f"model/{model_name}", {"version": version.number})
-    return TrainedVersion(version, gates, train.num_rows, holdout.num_rows, trained.restarts)
+    counts = {"train_rows": train.num_rows, "holdout_rows": holdout.num_rows, "restarts": trained.restarts}
+    judged = {"passed": gates.passed, "lines": list(gates.lines), **counts}
+    parts.states.put("gates", f"{model_name}/{version.number}", judged)  # last: from here on the run is done
+    return TrainedVersion(version, gates, **counts)
 
 
-def _training_set(run_id: str, applied: Applied, model: Model, parts: Parts) -> TrainingSet:
-    """Build the set as of the moment at which the run was first started, so that a repeat sees the same rows."""
+def _started(run_id: str, model_name: str, parts: Parts) -> tuple[Applied, int]:
+    """Return the definitions and the moment with which the run first started, so that a repeat sees the same rows."""
     mark = parts.states.get("run", run_id)
-    if mark is None:
-        mark = {"as_of_us": parts.clock.now_us()}
-        parts.states.put("run", run_id, mark)
-    return build_training_set(
-        applied.app, model.name, parts.offline, int(mark["as_of_us"]), parts.resolver(applied.app.code),
-        local_rows=parts.local_rows,
-    )  # fmt: skip
+    if mark is not None:
+        return parts.definitions.revision(mark["app_hash"]), int(mark["as_of_us"])
+    applied, now_us = parts.app_with(Model, model_name), parts.clock.now_us()
+    parts.states.put("run", run_id, {"as_of_us": now_us, "app_hash": applied.app_hash})
+    return applied, now_us
 
 
 def _check_sizes(model: Model, train: pa.Table, holdout: pa.Table) -> None:
@@ -145,10 +170,10 @@ def _epoch_reporter(
 
 
 def _champion_metrics(
-    model: Model, signature: Signature, holdout: pa.Table, parts: Parts
+    run_id: str, model: Model, holdout: pa.Table, parts: Parts
 ) -> Sequence[Metric] | None:  # fmt: skip
     """Evaluate the champion on the same held-out rows; by its own figures where its inputs are no longer computed."""
-    champion = parts.registry.resolve(model.name, CHAMPION)
+    champion = _other_champion(run_id, model.name, parts)
     if champion is None:
         return None
     if not {i.name for i in champion.signature.inputs} <= set(holdout.column_names):
@@ -156,6 +181,16 @@ def _champion_metrics(
     predictor: Predictor = load_predictor(parts.artifacts.get_folder(champion.artifact))
     scores = predictor.predict(model_columns(holdout, champion.signature.inputs))
     return evaluate(model.task, _labels(holdout), scores)
+
+
+def _other_champion(run_id: str, model: str, parts: Parts) -> ModelVersion | None:
+    """Return the champion, or the one before it where that is the run's own version: none is compared with itself."""
+    champion = parts.registry.resolve(model, CHAMPION)
+    if champion is None or champion.lineage.run_id != run_id:
+        return champion
+    moves = (m for m in parts.registry.alias_history(model) if (m.alias, m.after) == (CHAMPION, champion.number))
+    before = next(moves).before
+    return None if before is None else parts.registry.version(model, before)
 
 
 def _store(

@@ -80,7 +80,8 @@ def _wait_for_gateway(address: str) -> None:
     deadline = time.monotonic() + _HEALTHY_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            if httpx.get(address, timeout=2.0).is_success:
+            # A proxy of the environment is for other hosts than this one.
+            if httpx.get(address, timeout=2.0, trust_env=False).is_success:
                 return
         except httpx.HTTPError:
             pass  # not yet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -62,8 +62,8 @@ def router(parts: Parts) -> APIRouter:
         parts.app_with(Deployment, deployment)
         now_us = parts.clock.now_us()
         rows = [Outcome(o.prediction_id, o.value, now_us) for o in body.outcomes]
-        batch = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-        added = parts.predictions.append_outcomes(deployment, rows, batch)
+        # Not named by its content: a value reported, corrected and then restored would pass for a repeated batch.
+        added = parts.predictions.append_outcomes(deployment, rows, secrets.token_hex(16))
         return {"deployment": deployment, "received": len(rows), "added": added}
 
     @routes.get("/deployments/{deployment}/predictions")

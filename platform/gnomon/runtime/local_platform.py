@@ -23,6 +23,8 @@ from gnomon.settings import Settings
 
 _SUPERVISOR = "gnomon.cli.supervise"
 _DOWN_TIMEOUT_S = 60.0
+_PID_ATTEMPTS = 5
+_PID_PAUSE_S = 0.05
 
 
 def prepare_home(settings: Settings) -> None:
@@ -31,9 +33,12 @@ def prepare_home(settings: Settings) -> None:
     for folder in (home, home / "run", home / "logs"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     token = home / "token"
-    if not token.exists():
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_urlsafe(32))
+    if not token.exists() or token.stat().st_size == 0:
+        # Aside and renamed: a crash in between would leave an empty token, which is none.
+        fresh = token.with_suffix(f".{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(32))
+        fresh.replace(token)
 
 
 def start_platform(
@@ -106,14 +111,30 @@ def stop_platform(settings: Settings) -> None:
 
 
 def running_pid(home: Path) -> int | None:
-    """Return the supervisor's process id, or None where none runs; a file left by a crash does not count as running."""
+    """Return the supervisor's process id, or None where none runs; a file left by a crash does not count as running.
+
+    Args:
+        home: The platform's folder.
+
+    Returns:
+        Of the process that holds the home's lock.
+
+    Raises:
+        Unavailable: One holds the lock and has not written its process id yet.
+    """
     lock = home / "run" / "lock"
     if not lock.exists():
         return None
-    with lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            return int(file.read())
-    return None
+    with lock.open() as file:
+        for _ in range(_PID_ATTEMPTS):
+            try:
+                # Shared, so that two who look do not take each other for the supervisor.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = lock.read_text()
+                if pid:
+                    return int(pid)
+                time.sleep(_PID_PAUSE_S)  # it is between emptying the file and writing to it
+            else:
+                return None
+    raise Unavailable(f"a platform is just being started in {home}", "repeat in a moment")

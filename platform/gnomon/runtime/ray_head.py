@@ -67,10 +67,13 @@ class RayHead:
             if self.process.poll() is not None:
                 raise Unavailable(f"Ray's head ended with status {self.process.returncode}", "its log says why")
             try:
-                if httpx.get(f"{self.dashboard}/api/version", headers=headers, timeout=1.0).is_success:
+                # A proxy of the environment is for other hosts than this one.
+                answer = httpx.get(f"{self.dashboard}/api/version", headers=headers, timeout=1.0, trust_env=False)
+                if answer.is_success:
                     return
             except httpx.HTTPError:
-                time.sleep(0.1)
+                pass  # not yet
+            time.sleep(0.1)
         raise Unavailable(f"Ray's head did not answer within {_READY_TIMEOUT_S:.0f} s", "its log says why")
 
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from gnomon.errors import Conflict, OperationFailed, Unavailable
+from gnomon.errors import Conflict, GnomonError, OperationFailed, Unavailable
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.runtime.platform_record import PlatformRecord, read_record, record_file, write_record
 from gnomon.runtime.processes import free_ports, port_is_free, start, stop
@@ -28,6 +28,9 @@ from gnomon.settings import Settings
 
 Announce = Callable[[str], None]
 _BOOTSTRAP_TIMEOUT_S = 180.0
+_LOCK_ATTEMPTS = 3
+"""Who asks whether a platform runs holds the lock, shared, for a moment."""
+_LOCK_PAUSE_S = 0.05
 
 
 class Supervisor:
@@ -138,19 +141,37 @@ class Supervisor:
             stop(process)
         if self._stopping.is_set():
             raise OperationFailed("stopped while starting")
+        if status is None:
+            raise Unavailable(
+                f"the platform did not start on Ray within {_BOOTSTRAP_TIMEOUT_S:.0f} s", f"its log is {log}"
+            )
         if status != 0:
             raise Unavailable(f"the platform did not start on Ray: {_last_line(log)}", f"the whole log is {log}")
 
     def _watch(self, valkey: EmbeddedValkey | None, head: RayHead) -> None:
         """Wait for the stop; bring the online store back when it dies; end when the head does."""
+        failure = ""
         while not self._stopping.wait(0.5):
             if head.process.poll() is not None:
                 raise Unavailable(
                     f"Ray's head ended with status {head.process.returncode}", "`gnomon up` starts it again"
                 )
             if valkey is not None and not valkey.alive:
-                self._announce("the online store died: starting it again")
-                valkey.start()
+                failure = self._restart(valkey, failure)
+
+    def _restart(self, valkey: EmbeddedValkey, last_failure: str) -> str:
+        """Start the online store again; a failure is announced once, returned, and left to the next look."""
+        if not last_failure:
+            self._announce("the online store died: starting it again")
+        try:
+            valkey.start()
+        except GnomonError as error:
+            if str(error) != last_failure:
+                self._announce(f"the online store does not start, trying again: {error}")
+            return str(error)
+        if last_failure:
+            self._announce("the online store runs again")
+        return ""
 
     def _until(self, wait: Callable[[], None]) -> None:
         wait()
@@ -178,10 +199,14 @@ def _lock(home: Path) -> Iterator[IO[str]]:
     """
     (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "run" / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _already_running(home) from error
+        for attempt in range(1, _LOCK_ATTEMPTS + 1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt == _LOCK_ATTEMPTS:
+                    raise _already_running(home) from error
+                time.sleep(_LOCK_PAUSE_S)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -64,8 +64,8 @@ class OfflinePredictionLog:
         table = outcomes_table(deployment)
         while not self._offline.contains(table, batch_id):
             version = self._offline.version(table)
-            known = self._latest_values(table, version)
             newest = {o.prediction_id: o for o in sorted(outcomes, key=lambda o: o.time_us)}
+            known = self._latest_values(table, version, list(newest))
             fresh = [o for o in newest.values() if known.get(o.prediction_id) != o.value]
             if not fresh:
                 return 0
@@ -100,15 +100,16 @@ class OfflinePredictionLog:
         if self._offline.version(table) < 0:
             return pa.nulls(len(ids), pa.float64())
         wanted = [EVENT_ID, EVENT_TIME, INGESTED_AT, "value"]
-        known = _newest(self._offline.read(table, columns=wanted, until_us=until_us))
+        known = _newest(_rows_of(self._offline.read(table, columns=wanted, until_us=until_us), ids.combine_chunks()))
         places = pc.index_in(ids, value_set=known[EVENT_ID].combine_chunks())
         return known["value"].combine_chunks().take(places.combine_chunks())
 
-    def _latest_values(self, table: str, version: int) -> dict[str, float]:
+    def _latest_values(self, table: str, version: int, ids: Sequence[str]) -> dict[str, float]:
         if version < 0:
             return {}
         wanted = [EVENT_ID, EVENT_TIME, INGESTED_AT, "value"]
-        known = _newest(self._offline.read(table, columns=wanted, version=version))
+        rows = self._offline.read(table, columns=wanted, version=version)
+        known = _newest(_rows_of(rows, pa.array(ids, rows[EVENT_ID].type)))
         return dict(zip(known[EVENT_ID].to_pylist(), known["value"].to_pylist(), strict=True))
 
 
@@ -171,6 +172,11 @@ def _outcome_rows(outcomes: Sequence[Outcome], clock: Clock) -> pa.Table:
 
 def _now(rows: int, clock: Clock) -> pa.Array:
     return pa.repeat(pa.scalar(clock.now_us(), pa.int64()), rows).cast(_TIME)
+
+
+def _rows_of(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    """Keep the rows of some event ids, so that what comes after costs by them and not by the whole table."""
+    return rows.filter(pc.is_in(rows[EVENT_ID], value_set=ids))
 
 
 def _newest(rows: pa.Table) -> pa.Table:

@@ -107,20 +107,21 @@ class Segment:
     def ship(self, log: PredictionLog) -> int:
         """Store the segment's records in the log, then remove the segment and let go of it.
 
-        A segment that the log refuses for good is set aside under the suffix `.rejected`, so that others pass.
+        A segment that cannot be read, or that the log refuses for good, is set aside under the suffix `.rejected`, so
+        that others pass.
 
         Args:
             log: Where the records go, as one batch.
 
         Returns:
-            How many records the segment held; 0 where the log refused them.
+            How many records the segment held; 0 where it was set aside.
 
         Raises:
             Unavailable: The log cannot be written now; the segment stays, and repeating is safe.
         """
-        records = list(_records(self.path))
         deployment, _, name = self.path.name.removesuffix(_SUFFIX).partition(".")
         try:
+            records = list(_records(self.path))
             if records:
                 log.append(deployment, records, name)
         except (InvalidInput, CorruptData) as error:
@@ -170,6 +171,13 @@ def _fields_of(record: PredictionRecord) -> tuple[Any, ...]:
     return tuple(record.__dict__.values())
 
 
+def _unpacked(path: Path, payload: bytes) -> list[PredictionRecord]:
+    try:
+        return [PredictionRecord(*fields) for fields in msgpack.unpackb(payload)]
+    except (TypeError, ValueError, msgpack.UnpackException) as error:  # of another layout: no retry would mend it
+        raise CorruptData(f"{path.name} holds no prediction records: {error}", "an older version wrote it") from error
+
+
 def _records(path: Path) -> Iterator[PredictionRecord]:
     content = path.read_bytes()
     start = 0
@@ -178,7 +186,7 @@ def _records(path: Path) -> Iterator[PredictionRecord]:
         payload = content[start + _FRAME.size : start + _FRAME.size + length]
         if len(payload) < length or zlib.crc32(payload) != checksum:
             break
-        yield from (PredictionRecord(*fields) for fields in msgpack.unpackb(payload))
+        yield from _unpacked(path, payload)
         start += _FRAME.size + length
     if start < len(content):
         logger().warning("a torn end of the spool is left out", segment=path.name, lost_bytes=len(content) - start)

@@ -57,9 +57,10 @@ class SpoolingSink:
         self._sealed: deque[Segment] = deque()
         self._shipping = threading.Condition()
         self._stopping = threading.Event()
+        self._shipper = threading.Thread(target=self._keep_shipping, name="prediction-shipper", daemon=True)
         self._threads = [
             threading.Thread(target=self._keep_writing, name="prediction-spool", daemon=True),
-            threading.Thread(target=self._keep_shipping, name="prediction-shipper", daemon=True),
+            self._shipper,
         ]
         for thread in self._threads:
             thread.start()
@@ -106,7 +107,7 @@ class SpoolingSink:
             self._shipping.notify_all()
         for thread in self._threads:
             thread.join(timeout_s)
-        if not self.alive:
+        if not self._shipper.is_alive():  # under a running `ship`, its descriptor could be another file's by then
             for segment in self._sealed:
                 segment.close()
             self._sealed.clear()

@@ -9,20 +9,31 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 
-_SECRET_NAME = re.compile(r"pass(word)?|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_SECRET_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
+from gnomon.telemetry.log_files import LogFile
+
+# Anchored at the end, so that `tokens_per_s` is kept; `pass` is a word of its own, so that `bypass` is.
+_SECRET_NAME = re.compile(
+    r"(^|[_.-])pass$"
+    r"|(password|passwd|passphrase|secret|token|(api|secret|access|private)[_-]?key|authorization|credential)s?$",
+    re.IGNORECASE,
+)
+# Up to the last @ before a slash: a password may hold one.
+_SECRET_IN_URL = re.compile(r"(://[^:/@\s]*:)[^/\s]+(@)")
+_BEARER = re.compile(r"\b(Bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
 _HIDDEN = "***"
-_OPEN: dict[str, TextIO] = {}
+_OPEN: dict[str, LogFile] = {}
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values of fields with secret-like names, and passwords inside URLs; a structlog processor.
+    """Replace values of fields with secret-like names, and passwords in URLs and bearer tokens in any text.
+
+    A structlog processor. Mappings, lists and tuples are searched to any depth: a rendered exception is a list of them.
 
     Args:
         event: Fields of a log line by name; changed in place.
@@ -34,12 +45,28 @@ def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
         >>> hide_secrets(None, "", {"event": "redis://:abc@host/0", "token": "xyz"})
         {'event': 'redis://:***@host/0', 'token': '***'}
     """
-    for name, value in event.items():
-        if _SECRET_NAME.search(name):
-            event[name] = _HIDDEN
-        elif isinstance(value, str) and "://" in value:
-            event[name] = _SECRET_IN_URL.sub(rf"\1{_HIDDEN}\2", value)
+    event.update(_without_secrets(event))
     return event
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a copy without secrets; what is no text and holds none is returned as it is."""
+    if isinstance(value, str):
+        return _BEARER.sub(rf"\1{_HIDDEN}", _SECRET_IN_URL.sub(rf"\1{_HIDDEN}\2", value))
+    if isinstance(value, Mapping):
+        return {
+            name: _HIDDEN if _SECRET_NAME.search(str(name)) else _without_secrets(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(inner) for inner in value]
+    return value
+
+
+def _as_text(value: Any) -> str:
+    """Return what JSON cannot hold, such as an error, as text; `hide_secrets` has not seen that text."""
+    text: str = _without_secrets(str(value))
+    return text
 
 
 def configure(component: str, level: str, folder: Path | None = None) -> None:
@@ -50,32 +77,37 @@ def configure(component: str, level: str, folder: Path | None = None) -> None:
         level: Least level kept: debug, info, warning or error.
         folder: Folder of the log files; created when absent.
     """
-    stream = sys.stderr if folder is None else _log_file(folder / f"{component}.jsonl")
+    stream: Any = sys.stderr if folder is None else _log_file(folder / f"{component}.jsonl")
+
+    # Not a context variable: those are per thread, and lines of other threads would lack it.
+    def name_component(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("component", component)
+        return event
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_component,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # Never with local variables: requests, and so tokens, are among them.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             hide_secrets,
-            structlog.processors.JSONRenderer(default=str),
+            structlog.processors.JSONRenderer(default=_as_text),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(component=component)
 
 
-def _log_file(path: Path) -> TextIO:
+def _log_file(path: Path) -> LogFile:
     """Open a log file for appending; the one that this process opened before is kept or closed."""
     opened = _OPEN.get("file")
-    if opened is not None and opened.name == str(path) and not opened.closed:
+    if opened is not None and opened.path == path and not opened.closed:
         return opened
     close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _OPEN["file"] = file = path.open("a", encoding="utf-8", buffering=1)
+    _OPEN["file"] = file = LogFile(path)
     return file
 
 

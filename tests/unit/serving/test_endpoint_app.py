@@ -173,9 +173,7 @@ def test_slow_requests_leave_the_loop_free_and_meet_the_deadline(
     assert call(app, "POST", "/predict", rows(world.ROW))[0] == 200
 
 
-def test_requests_that_come_together_are_answered_together(
-    app: EndpointApp, world: ModuleType, counts: Counts
-) -> None:
+def test_requests_that_come_together_are_answered_together(app: EndpointApp, world: ModuleType, counts: Counts) -> None:
     headers = {"authorization": f"Bearer {world.TOKEN}"}
     bodies = [rows({**world.ROW, "customer_id": key, "prediction_id": f"p{key}"}) for key in range(5)]
     bodies.insert(2, b"{")
@@ -200,9 +198,7 @@ def test_a_dead_store_makes_it_unready_and_requests_retryable(
     assert (status, headers[b"retry-after"], body["error"]["retryable"]) == (503, b"1", True)
 
 
-def test_an_unexpected_error_is_ours_and_tells_no_secrets(
-    path: RequestPath, world: ModuleType, counts: Counts
-) -> None:
+def test_an_unexpected_error_is_ours_and_tells_no_secrets(path: RequestPath, world: ModuleType, counts: Counts) -> None:
     class Failing(SlowPath):
         def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
             raise ZeroDivisionError("secret")

@@ -83,9 +83,7 @@ def test_rows_keep_their_order_and_equal_single_requests(path: RequestPath, worl
     assert len({p["id"] for p in together + alone}) == 2 * len(rows)
 
 
-def test_unknown_entities_and_nulls_are_said_and_logged(
-    path: RequestPath, world: ModuleType, records: Records
-) -> None:
+def test_unknown_entities_and_nulls_are_said_and_logged(path: RequestPath, world: ModuleType, records: Records) -> None:
     (found,) = ask(path, {**world.ROW, "customer_id": 10**6, "amount": None})["predictions"]
     assert set(found["status"].values()) == {"missing_entity"}
     assert set(found["ages_s"].values()) == {None}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from gnomon.contracts.predictions import PredictionRecord
@@ -175,6 +179,48 @@ def test_a_torn_end_is_left_out(spool: Path, log: TroubledLog, lost_bytes: int) 
     segment.path.write_bytes(content[:-lost_bytes])
     assert ship_orphans(spool, log) == 2
     assert log.ids() == ["a", "b"]
+
+
+@pytest.mark.parametrize("payload", [msgpack.packb([["p", "fraud"]]), msgpack.packb(7), b"\xc1"])
+def test_an_unreadable_segment_is_set_aside_and_the_next_is_shipped(
+    spool: Path, log: TroubledLog, payload: bytes
+) -> None:
+    spool.mkdir()
+    (spool / "fraud.a.spool").write_bytes(struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
+    readable = Segment.create(spool, "fraud", "b")
+    readable.write([record("b")])
+    readable.close()
+    assert ship_orphans(spool, log) == 1
+    assert log.ids() == ["b"]
+    assert [path.name for path in spool.iterdir()] == ["fraud.a.rejected"]
+
+
+def test_closing_lets_a_running_shipment_end(
+    open_sink: Callable[..., SpoolingSink], log: TroubledLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipping, go_on = threading.Event(), threading.Event()
+    closed: list[Path] = []
+
+    def slow_append(deployment: str, records: Sequence[PredictionRecord], batch_id: str) -> None:
+        shipping.set()
+        assert go_on.wait(20)
+        OfflinePredictionLog.append(log, deployment, records, batch_id)
+
+    def noted_close(segment: Segment) -> None:
+        closed.append(segment.path)
+        close(segment)
+
+    close = Segment.close
+    monkeypatch.setattr(log, "append", slow_append)
+    monkeypatch.setattr(Segment, "close", noted_close)
+    sink = open_sink()
+    sink.put(record("a"))
+    sink.close(0.2)
+    assert shipping.is_set()
+    assert not sink.alive, "the writer has ended, the shipper has not"
+    assert not closed
+    go_on.set()
+    wait_for(lambda: log.ids() == ["a"] and len(closed) == 1)
 
 
 def test_closing_ships_what_is_left(open_sink: Callable[..., SpoolingSink], log: TroubledLog) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 import structlog
 
-from gnomon.telemetry.logs import close, configure, logger, read_logs
+from gnomon.telemetry.logs import close, configure, hide_secrets, logger, read_logs
 
 TOKEN = "Gm4UZDWdNZxt-a-secret"
 
@@ -43,6 +44,52 @@ def test_secrets_are_hidden(tmp_path: Path) -> None:
     text = (tmp_path / "part.jsonl").read_text()
     assert TOKEN not in text
     assert json.loads(text)["url"] == "redis://:***@127.0.0.1/0"
+
+
+def test_secrets_are_hidden_at_any_depth_and_in_objects(tmp_path: Path) -> None:
+    configure("part", "info", tmp_path)
+    fields = {"db_password": TOKEN, "sent": [("header", f"Bearer {TOKEN}")], "urls": {"redis": f"redis://u:{TOKEN}@h"}}
+    logger().info("calling", request=fields, error=ValueError(f"redis://:{TOKEN}@h/0"))
+    line = (tmp_path / "part.jsonl").read_text()
+    assert TOKEN not in line
+    assert json.loads(line)["request"] == {
+        "db_password": "***",
+        "sent": [["header", "Bearer ***"]],
+        "urls": {"redis": "redis://u:***@h"},
+    }
+    assert json.loads(line)["error"] == "redis://:***@h/0"
+
+
+def test_the_text_of_an_exception_has_no_secrets(tmp_path: Path) -> None:
+    configure("part", "info", tmp_path)
+    try:
+        raise ConnectionError("no answer from redis://:hunter2@h/0 with Bearer XYZ")
+    except ConnectionError as error:
+        logger().error("reading failed", exc_info=error)
+    (line,) = read_logs(tmp_path)
+    assert line["exception"][0]["exc_value"] == "no answer from redis://:***@h/0 with Bearer ***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "db_password", "api_key", "access_token", "token", "authorization", "secret", "credential",
+     "credentials", "clientSecret", "X-Api-Key", "secret_access_key", "db_pass"],
+)  # fmt: skip
+def test_fields_named_for_secrets_are_hidden(name: str) -> None:
+    assert hide_secrets(None, "", {name: "x"}) == {name: "***"}
+
+
+@pytest.mark.parametrize("name", ["passed", "tokens_per_s", "bypass", "token_file", "key"])
+def test_fields_with_similar_names_are_kept(name: str) -> None:
+    assert hide_secrets(None, "", {name: 3}) == {name: 3}
+
+
+def test_lines_of_other_threads_name_the_component(tmp_path: Path) -> None:
+    configure("part", "info", tmp_path)
+    thread = threading.Thread(target=lambda: logger().info("from a thread"))
+    thread.start()
+    thread.join()
+    assert [line["component"] for line in read_logs(tmp_path)] == ["part"]
 
 
 def test_a_traceback_has_no_local_variables(tmp_path: Path) -> None:
