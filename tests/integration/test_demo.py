@@ -12,7 +12,7 @@ from tests.local_platform import BIN, LocalPlatform
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
-MOST_BYTES = 3_000_000_000
+MOST_BYTES = 3 * 2**30
 
 
 def proportional_bytes(pids: list[int]) -> int:

@@ -127,6 +127,13 @@ def _await_serving(
 ) -> int | None:  # fmt: skip
     """Wait until the endpoints serve a version, unless another has replaced it: nothing would ever serve it then.
 
+    Args:
+        deployments: Names of the endpoints.
+        model: Their model.
+        number: The version.
+        parts: The platform's parts.
+        report: Takes a line of progress.
+
     Returns:
         The version that has replaced it, or None.
     """
