@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ SEED = 5
 FIRST_TRAINING_DAY = 60
 PRICE_RISE_DAY = 68
 CARD_TESTING_DAY = 92
-LIVE_UNTIL_DAYS = (65, 70, 80, 90, 100, 110, 115)
 MONITOR_DAYS = 5
+LAST_DAY = 115
+FRESH_FEATURES_DAYS = 10
 _DAILY_SAMPLE = 120
 _PATIENCE_S = 120.0
 
@@ -50,7 +51,7 @@ class Story:
         self._world = simulate(
             SEED,
             start,
-            LIVE_UNTIL_DAYS[-1] + 1,
+            LAST_DAY + 1,
             drift=[Drift("benign", PRICE_RISE_DAY), Drift("concept", CARD_TESTING_DAY)],
         )
         self._delivered = 0
@@ -64,7 +65,7 @@ class Story:
         """
         self._define()
         self._first_model()
-        decisions = [decision for until in LIVE_UNTIL_DAYS for decision in self._live_until(until)]
+        decisions = [decision for until in self._looks() for decision in self._live_until(until)]
         self._end(decisions)
 
     def _define(self) -> None:
@@ -81,10 +82,15 @@ class Story:
     def _first_model(self) -> None:
         self._act(f"{FIRST_TRAINING_DAY} days of payments become a model")
         self._bring_in()
+        self._clock.set(self._day(FIRST_TRAINING_DAY))
         trained = self._watched("train", "fraud")
         self._quality(trained)
         released = self._watched("deploy", "fraud")
         self._say(f"version {released['version']} serves at {released['path']}")
+
+    def _looks(self) -> Iterator[int]:
+        """Yield the days on which the monitor looks."""
+        yield from range(FIRST_TRAINING_DAY + MONITOR_DAYS, LAST_DAY + 1, MONITOR_DAYS)
 
     def _live_until(self, day: int) -> list[Json]:
         """Live through some days: payments are scored as they happen, outcomes come a week later, the monitor looks."""
@@ -98,7 +104,10 @@ class Story:
         scored = self._score(before, day)
         outcomes = self._report_outcomes(before, day)
         self._deliver(day)
-        evaluation = self._evaluation(before + MONITOR_DAYS)
+        if day % FRESH_FEATURES_DAYS == 0 or day == LAST_DAY:
+            self._bring_in()
+        self._clock.set(self._day(day))  # and with it the monitor is due
+        evaluation = self._evaluation(day)
         verdict = "[bold yellow]fires[/]" if evaluation["fired"] else "is quiet"
         decision = self._consequence(evaluation)
         if evaluation["fired"] and decision is None:
@@ -107,7 +116,6 @@ class Story:
         if decision is not None:
             self._say(f"  why: {'; '.join(evaluation['fired_rules'])}")
             self._say(f"  [bold]so the control plane retrained:[/] {decision['decision']}")
-        self._bring_in()
         return [decision] if decision is not None else []
 
     def _score(self, first: int, last: int) -> int:
@@ -123,12 +131,9 @@ class Story:
             answer = self._client.predict_many("fraud", asked)
             self._predicted.update(p["id"] for p in answer["predictions"])
             scored += len(answer["predictions"])
-            if (day + 1 - first) % MONITOR_DAYS == 0:  # before the clock passes the moment at which the monitor looks
-                self._await_log(first, scored)
-        return scored
-
-    def _await_log(self, first: int, scored: int) -> None:
+        # Before the clock reaches the moment at which the monitor looks.
         self._until(lambda: self._logged(first) == scored, "the predictions are in the log")
+        return scored
 
     def _logged(self, first: int) -> int:
         """Return how many predictions since a day are logged; the log follows the answers by about a second."""
@@ -172,11 +177,11 @@ class Story:
             self._client.operations.wait(operation)
 
     def _deliver(self, until_day: int) -> None:
-        """Write the files that a payment system would have written by that day, and turn the clock to it."""
+        """Write the files that a payment system would have written by that day, and turn the clock to its eve."""
         period = self._world.between(self._day(self._delivered), self._day(until_day))
         _write(period, self._home / "data", f"until-day-{until_day:03d}")
         self._delivered = until_day
-        self._clock.set(self._day(until_day))
+        self._clock.set(self._day(until_day) - timedelta(seconds=1))
 
     def _watched(self, kind: str, target: str) -> Json:
         return self._wait_watching(self._client.operations.submit(kind, target))
