@@ -16,6 +16,7 @@ from typing import Literal
 
 import pytest
 import ray
+from tests.ray_cluster import ray_cluster
 
 from gnomon.contracts.operations import FINAL
 from gnomon.control_plane.actor import start_control_plane, stop_control_plane
@@ -36,18 +37,10 @@ MODULE = "control_plane_world"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small Ray of our own, whose workers know this folder of tests and the state's folder."""
     folder = tmp_path_factory.mktemp("world")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        patch.setenv(world.FOLDER, str(folder))
-        ray.init(
-            address="local", num_cpus=1, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False,
-            namespace="test", _node_ip_address="127.0.0.1",
-        )  # fmt: skip
+    variables = {"PYTHONPATH": str(Path(__file__).parent), world.FOLDER: str(folder)}
+    home = tmp_path_factory.mktemp("home")
+    with ray_cluster(home, variables, num_cpus=1, namespace="test", _node_ip_address="127.0.0.1"):
         yield folder
-        ray.shutdown()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.ray_cluster import ray_cluster
 
 from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.sources import DataSource, FieldSpec
@@ -33,19 +34,8 @@ EVENTS = DataSource(
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        import ray
-
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
-            object_store_memory=200_000_000,
-        )  # fmt: skip
+    with ray_cluster(tmp_path_factory.mktemp("home"), object_store_memory=200_000_000) as ray:
         yield ray
-        ray.shutdown()
 
 
 @pytest.fixture

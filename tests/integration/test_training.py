@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.ray_cluster import ray_cluster
 
 from gnomon.contracts.models import TabularMLP
 from gnomon.contracts.predictors import Trained, TrainRequest
@@ -51,21 +52,10 @@ def request(folder: Path, name: str, task: str = "binary", **settings: Any) -> T
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        import ray
-
-        ray.init(
-            address="local", num_cpus=2, num_gpus=0, dashboard_port=0, include_dashboard=True,
-            object_store_memory=100_000_000, log_to_driver=False, logging_level="error",
-        )  # fmt: skip
+    with ray_cluster(tmp_path_factory.mktemp("home"), dashboard_port=0, include_dashboard=True) as ray:
         # Workers cannot import a test module; what is sent from here travels whole.
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield ray
-        ray.shutdown()
 
 
 def train_in_task(wanted: TrainRequest) -> tuple[Trained, list[tuple[int, float]]]:

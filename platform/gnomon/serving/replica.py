@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig
@@ -16,12 +16,14 @@ from ray.serve.config import AutoscalingConfig
 from gnomon.contracts.cluster import EndpointTarget
 from gnomon.contracts.deployments import Deployment
 from gnomon.errors import Conflict, OperationFailed
-from gnomon.serving.endpoint_app import EndpointApp
-from gnomon.serving.endpoint_metrics import EndpointMetrics
 from gnomon.serving.parts import serving_parts
-from gnomon.serving.request_path_loading import load_request_path
-from gnomon.serving.spooling_sink import SpoolingSink
 from gnomon.telemetry.logs import configure, logger
+
+if TYPE_CHECKING:
+    from gnomon.serving.endpoint_app import EndpointApp
+    from gnomon.serving.spooling_sink import SpoolingSink
+
+# What brings in Arrow and NumPy is imported in the replica itself: the control plane, which deploys it, does without.
 
 DEPLOYMENT = "replica"
 """Name of the one Serve deployment of an endpoint's application."""
@@ -39,6 +41,9 @@ class EndpointReplica:
     """
 
     def __init__(self, factory: str, target: Mapping[str, Any]) -> None:
+        from gnomon.serving.request_path_loading import load_request_path
+        from gnomon.serving.spooling_sink import SpoolingSink
+
         self._target = EndpointTarget(**target)
         parts = serving_parts(factory)
         configure(f"endpoint-{self._target.deployment}", parts.log_level, parts.log_folder)
@@ -56,6 +61,9 @@ class EndpointReplica:
 
     def __serve_build_asgi_app__(self) -> EndpointApp:
         """Return the application that Ray Serve's HTTP server calls."""
+        from gnomon.serving.endpoint_app import EndpointApp
+        from gnomon.serving.endpoint_metrics import EndpointMetrics
+
         sink = self._sink
         dropped = (lambda: sink.dropped) if sink is not None else (lambda: 0)
         metrics = EndpointMetrics(self._target.version, self._path.signature.lookups, dropped)

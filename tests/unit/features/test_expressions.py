@@ -77,11 +77,25 @@ def oracle(node: Expression, row: dict[str, Any]) -> Any:
     else:
         assert isinstance(node, Binary)
         value = _oracle_binary(node.op, oracle(node.left, row), oracle(node.right, row))
+        if is_float(node) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)  # a missing float that is filled with a whole number stays a float
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return None
     return value
+
+
+def is_float(node: Expression) -> bool:
+    if isinstance(node, ColumnRef):
+        return node.name in "fg"
+    if isinstance(node, Constant):
+        return isinstance(node.value, float)
+    if isinstance(node, Unary):
+        return node.op in ("float", "log1p", "exp", "sqrt") or (node.op in ("neg", "abs") and is_float(node.of))
+    assert isinstance(node, Binary)
+    arithmetic = node.op in ("add", "sub", "mul", "mod", "min", "max", "fill_null")
+    return node.op == "div" or (arithmetic and (is_float(node.left) or is_float(node.right)))
 
 
 def _oracle_binary(op: str, a: Any, b: Any) -> Any:
