@@ -22,12 +22,13 @@ from typing import IO
 from gnomon.errors import Conflict, GnomonError, OperationFailed, Unavailable
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.runtime.platform_record import PlatformRecord, read_record, record_file, write_record
-from gnomon.runtime.processes import free_ports, port_is_free, start, stop
+from gnomon.runtime.processes import adopt_orphans, end_children, free_ports, port_is_free, start, stop
 from gnomon.runtime.ray_head import RayHead, start_head
 from gnomon.settings import Settings
 
 Announce = Callable[[str], None]
 _BOOTSTRAP_TIMEOUT_S = 180.0
+_LAST_CHILDREN_S = 5.0
 _LOCK_ATTEMPTS = 3
 """Who asks whether a platform runs holds the lock, shared, for a moment."""
 _LOCK_PAUSE_S = 0.05
@@ -64,6 +65,9 @@ class Supervisor:
             port, dashboard_port = self._ports()
             runtime = Path(tempfile.mkdtemp(prefix="gn", dir="/tmp"))
             stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+            # A busy machine's Ray ends before the last of its workers; whoever is left comes to us and is ended.
+            adopt_orphans()
+            stack.callback(end_children, _LAST_CHILDREN_S)
             valkey = self._start_online_store(stack)
             head = self._start_ray(stack, runtime, port, dashboard_port)
             self._put_on_ray(head, port)
