@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gnomon.contracts.data_contracts import Between, Check, Fresh, InSet, Matches, NullRatio, RowCount, Unique
 from gnomon.contracts.deployments import Deployment, Drift, Monitor, Quality
 from gnomon.contracts.entities import Entity
 from gnomon.contracts.expressions import col
@@ -23,6 +24,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Aggregation",
+    "Between",
+    "Check",
     "Client",
     "Column",
     "DataSource",
@@ -32,13 +35,19 @@ __all__ = [
     "Entity",
     "FeatureView",
     "Field",
+    "Fresh",
     "Gate",
+    "InSet",
     "Label",
+    "Matches",
     "Model",
     "Monitor",
+    "NullRatio",
     "Quality",
     "RequestFeature",
+    "RowCount",
     "TabularMLP",
+    "Unique",
     "col",
     "connect",
 ]

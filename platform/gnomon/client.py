@@ -6,20 +6,22 @@ client needs neither Ray nor the platform's storage.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gnomon.connection import Connection, Json
-from gnomon.errors import InvalidInput, Unavailable
+from gnomon.errors import InvalidInput
 from gnomon.history_client import History
 from gnomon.operations_client import Operations
-from gnomon.settings import load_settings
+from gnomon.push_client import EventSender
+from gnomon.runtime.platform_record import read_record
+from gnomon.search_client import DefinitionSearch
+from gnomon.settings import access_token, load_settings
 
 
-class Client:
+class Client(DefinitionSearch, EventSender):
     """A connection to a running platform. Close it, or use it in a `with` block.
 
     Args:
@@ -29,7 +31,7 @@ class Client:
 
     Attributes:
         operations: Every piece of work that was asked for; the verbs below ask and wait through it.
-        history: What was done by whom, and how trainings went.
+        history: What was done by whom, how trainings went, and the log.
 
     Raises:
         Unavailable: From every method: nothing answers at the address; repeating is safe.
@@ -38,6 +40,7 @@ class Client:
 
     def __init__(self, url: str, token: str, timeout_s: float = 30.0) -> None:
         self._connection = Connection(url, token, timeout_s)
+        super().__init__(self._connection)
         self.operations = Operations(self._connection)
         self.history = History(self._connection)
 
@@ -58,15 +61,11 @@ class Client:
             A client whose gateway answered; a wrong token is noticed at its first other call.
 
         Raises:
-            Unavailable: None runs there, or it does not answer.
+            Unavailable: None runs there, or it does not answer; or there is no token.
         """
         settings = load_settings()
-        url = url or settings.url or _running_url(settings.folder)
-        if token is None:
-            file = settings.folder / "token"
-            token = settings.token.get_secret_value() if settings.token else ""
-            token = token or (file.read_text().strip() if file.is_file() else "")
-        client = cls(url, token)
+        url = url or settings.url or read_record(settings.folder).url
+        client = cls(url, access_token(settings) if token is None else token)
         client._connection.call("GET", "/health")
         return client
 
@@ -117,6 +116,21 @@ class Client:
         """Train on fresh data and promote if the gates hold; return what was decided and why."""
         return self.operations.run("retrain", model, **waiting)
 
+    def audit_skew(self, model: str, *, since: str, until: str | None = None, **waiting: Any) -> Json:
+        """Replay logged predictions against what a training set would hold for them.
+
+        Args:
+            model: Whose predictions.
+            since: From when on: a duration before now, a date (UTC) or a time with its zone.
+            until: Until when, in the same forms; now when left out.
+            **waiting: As of `operations.wait`.
+
+        Returns:
+            `worst_rate` and, by feature, `rows`, `mismatches`, `rate` and `classes` with example prediction ids.
+        """
+        arguments = {"since": since, **({} if until is None else {"until": until})}
+        return self.operations.run("audit_skew", model, arguments, **waiting)
+
     def predict(self, deployment: str, /, **fields: Any) -> Json:
         """Ask for one prediction.
 
@@ -164,18 +178,9 @@ class Client:
         """Return the state of every part at a glance."""
         return self._connection.call("GET", "/api/v1/status")
 
-    def logs(self, *, component: str | None = None, lines: int = 100) -> list[Json]:
-        """Return the newest log lines, oldest first."""
-        query = {"lines": lines, **({"component": component} if component else {})}
-        found: list[Json] = self._connection.call("GET", "/api/v1/logs", params=query)["lines"]
-        return found
-
-
-def _running_url(home: Path) -> str:
-    file = home / "run" / "platform.json"
-    if not file.is_file():
-        raise Unavailable(f"no platform runs in {home}", "start one with `gnomon up`, or set GNOMON_URL")
-    return str(json.loads(file.read_text())["url"])
+    def login_link(self) -> str:
+        """Return an address that logs a browser in to the status page; it works once, within a minute."""
+        return f"{self.url}/login/{self._connection.call('POST', '/api/v1/login-codes')['code']}"
 
 
 def _app_body(app_file: Path | str) -> Json:

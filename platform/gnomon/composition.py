@@ -24,7 +24,7 @@ from gnomon.governance.audit_trail import SqlAuditTrail
 from gnomon.registry.sql_registry import SqlRegistry
 from gnomon.runtime.app_code import FunctionLoader
 from gnomon.serving.parts import ServingParts
-from gnomon.settings import Settings, load_settings
+from gnomon.settings import Settings, access_token, load_settings
 from gnomon.storage.artifacts import ArtifactFolder
 from gnomon.storage.sql import open_database
 from gnomon.storage.sql_operations import SqlOperations
@@ -33,6 +33,7 @@ from gnomon.telemetry.logs import configure, logger
 from gnomon.tracking.sql_tracking import SqlTracker
 
 if TYPE_CHECKING:
+    from gnomon.control_plane.streaming import StreamConsumer
     from gnomon.features.redis_online_store import RedisOnlineStore
 
 # What brings in Arrow, torch or Ray is imported where it is made: the control plane does without the first two.
@@ -42,6 +43,7 @@ PROJECT = "default"
 CONTROL_LOOP = "gnomon.composition:control_loop"
 RUN_OPERATION = "gnomon.composition:run_operation"
 SERVING = "gnomon.composition:serving_parts"
+STREAMS = "gnomon.composition:stream_consumer"
 
 
 def clock_of(settings: Settings) -> Clock:
@@ -76,29 +78,11 @@ def online_url_of(settings: Settings) -> str:
     return file.read_text().strip()
 
 
-def token_of(settings: Settings) -> str:
-    """Look up the platform's access token.
-
-    Args:
-        settings: The token itself, or the folder whose file `token` holds it.
-
-    Returns:
-        The token as clients send it, in the clear.
-
-    Raises:
-        Unavailable: None was made yet.
-    """
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    file = settings.folder / "token"
-    if not file.is_file():
-        raise Unavailable("the platform has no access token", "start it with `gnomon up`, which makes one")
-    return file.read_text().strip()
-
-
 def database_of(settings: Settings) -> Engine:
     """Open the state database."""
-    return open_database(settings.state_url or f"sqlite:///{settings.folder / 'state' / 'gnomon.db'}")
+    if settings.state_url is not None:
+        return open_database(settings.state_url.get_secret_value())
+    return open_database(f"sqlite:///{settings.folder / 'state' / 'gnomon.db'}")
 
 
 @lru_cache(maxsize=1)
@@ -153,6 +137,7 @@ def begin(component: str) -> Settings:
 
 def control_loop() -> ControlLoop:
     """Build the control plane's loop; named to its actor by `CONTROL_LOOP`."""
+    from gnomon.control_plane.stream_actor import RayStreamKeeper
     from gnomon.runtime.operation_workers import RayWorkerPool
     from gnomon.serving.endpoints import RayEndpoints
 
@@ -170,12 +155,25 @@ def control_loop() -> ControlLoop:
             preload=("gnomon.control_plane.operation_work",),
         ),
         endpoints=RayEndpoints(SERVING, definitions),
+        streams=RayStreamKeeper(STREAMS),
     )
 
     def on_error(what: str, error: Exception) -> None:
         logger().warning("a step failed in part", what=what, error=str(error))
 
     return ControlLoop(ports, clock, on_error)
+
+
+def stream_consumer() -> StreamConsumer:
+    """Build the stream consumer; named to its actor by `STREAMS`."""
+    from gnomon.control_plane.streaming import StreamConsumer
+
+    settings = begin("stream-consumer")
+
+    def on_error(what: str, error: Exception) -> None:
+        logger().warning("a step of the stream consumer failed in part", what=what, error=str(error))
+
+    return StreamConsumer(parts(), settings.stream_cache_bytes, on_error)
 
 
 def serving_parts() -> ServingParts:
@@ -195,7 +193,7 @@ def serving_parts() -> ServingParts:
         predictions=OfflinePredictionLog(DeltaTables(home / "tables")),
         resolver=partial(FunctionLoader, artifacts),
         spool_folder=home / "spool",
-        token=token_of(settings),
+        token=access_token(settings),
         flush_s=settings.prediction_flush_s,
         log_folder=log_folder(settings),
         log_level=settings.log_level,

@@ -3,13 +3,15 @@
     GnomonError
     ├── InvalidInput      change the input            400   exit 2
     │   ├── InvalidDefinition   change the app file   422   exit 2
-    │   └── CorruptData         replace the file      422   exit 2
+    │   ├── CorruptData         replace the file      422   exit 2
+    │   └── ContractViolated    mend the data         422   exit 2
     ├── NotFound          name something that exists  404   exit 2
     ├── Conflict          look at the state, choose   409   exit 2
     ├── Forbidden         get permission              403   exit 2
     │   └── Unauthenticated     send a token          401   exit 2
     ├── Overloaded        wait, then repeat           429   exit 3
     ├── Unavailable       repeat when it is back      503   exit 3
+    │   └── TimedOut            repeat, with less     504   exit 3
     ├── OutOfSpace        free space, then repeat     507   exit 3
     └── OperationFailed   read the cause              500   exit 1
 
@@ -83,6 +85,13 @@ class CorruptData(InvalidInput):
     http_status = 422
 
 
+class ContractViolated(InvalidInput):
+    """Data break a rule of their source's contract that lets none of them in; `details` has the report."""
+
+    code = "contract_violated"
+    http_status = 422
+
+
 class NotFound(GnomonError):
     """The named thing does not exist."""
 
@@ -130,6 +139,13 @@ class Unavailable(GnomonError):
     http_status = 503
     exit_code = 3
     retryable = True
+
+
+class TimedOut(Unavailable):
+    """There was no answer within the deadline that the platform gives itself."""
+
+    code = "timeout"
+    http_status = 504
 
 
 class OutOfSpace(GnomonError):

@@ -1,10 +1,14 @@
-"""History from the caller's side: the audit trail and the tracked trainings. `Client.history` is one."""
+"""History from the caller's side: audit trail, tracked trainings, predictions, log. `Client.history` is one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from gnomon.connection import Connection, Json
+
+_PAGE_ROWS: Final = 5000
 
 
 class History:
@@ -22,8 +26,14 @@ class History:
         found: list[Json] = self._call("GET", "/api/v1/audit", params={"limit": limit})["entries"]
         return found
 
-    def predictions(self, deployment: str, since: datetime | None = None, limit: int = 50) -> Json:
-        """Return logged predictions with their outcomes.
+    def logs(self, *, component: str | None = None, lines: int = 100) -> list[Json]:
+        """Return the newest log lines, oldest first."""
+        query = {"lines": lines, **({"component": component} if component else {})}
+        found: list[Json] = self._call("GET", "/api/v1/logs", params=query)["lines"]
+        return found
+
+    def predictions(self, deployment: str, since: datetime | None = None, limit: int = 1000) -> Json:
+        """Return logged predictions with their outcomes, fetched page by page.
 
         Args:
             deployment: The endpoint.
@@ -34,8 +44,27 @@ class History:
             `predictions`, newest first, and `total`, the number in the period; a prediction is in the log about a
             second after it was answered.
         """
-        query = {"limit": limit, **({"since": since.isoformat()} if since else {})}
-        return self._call("GET", f"/api/v1/deployments/{deployment}/predictions", params=query)
+        pages = list(self._pages(deployment, since, limit))
+        return {**pages[0], "predictions": [row for page in pages for row in page["predictions"]]}
+
+    def each_prediction(self, deployment: str, since: datetime | None = None) -> Iterator[Json]:
+        """Yield all logged predictions of a period as `predictions` gives them, newest first, one page in memory."""
+        for page in self._pages(deployment, since, None):
+            yield from page["predictions"]
+
+    def _pages(self, deployment: str, since: datetime | None, limit: int | None) -> Iterator[Json]:
+        """Yield at least one page, without its cursor."""
+        query: Json = {"since": since.isoformat()} if since else {}
+        while True:
+            rows = _PAGE_ROWS if limit is None else min(limit, _PAGE_ROWS)
+            path = f"/api/v1/deployments/{deployment}/predictions"
+            page = self._call("GET", path, params={**query, "limit": rows})
+            query = {"cursor": page.pop("next")}
+            yield page
+            if limit is not None:
+                limit -= len(page["predictions"])
+            if limit == 0 or query["cursor"] is None:
+                return
 
     def runs(self, model: str | None = None) -> list[Json]:
         """Return tracked trainings, newest first: `run_id`, `state`, `parameters`, `metrics`, `error` and times."""

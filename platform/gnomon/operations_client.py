@@ -1,4 +1,8 @@
-"""Operations from the caller's side: ask for work, look at it, wait for its end. `Client.operations` is one."""
+"""Operations from the caller's side: ask for work, look at it, wait for its end. `Client.operations` is one.
+
+An operation gets its id here, before it is first asked for: when the answer is lost it is asked for again by that id,
+and the platform does not take it for another one.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gnomon.connection import Connection, Json
+from gnomon.contracts.clocks import SystemClock
+from gnomon.contracts.operations import new_operation_id
 from gnomon.errors import OperationFailed, Unavailable, from_json
 
 _FINAL = ("succeeded", "failed", "cancelled")
+_ASK_AGAIN_AFTER_S = (0.2, 1.0)
+"""Pauses before an operation whose answer was lost is asked for again; a replica of the gateway is replaced in less."""
 
 
 class Operations:
@@ -25,19 +33,35 @@ class Operations:
     def submit(
         self, kind: str, target: str, arguments: Mapping[str, Any] | None = None, operation_id: str | None = None
     ) -> Json:  # fmt: skip
-        """Ask for an operation; with an `operation_id` asking again returns the same one.
+        """Ask for an operation, again if the answer is lost; asked for by the same id it is done once.
 
         Args:
-            kind: `ingest`, `materialize`, `train`, `deploy`, `monitor` or `retrain`.
+            kind: `ingest`, `materialize`, `train`, `deploy`, `monitor`, `retrain` or `audit_skew`.
             target: Name of the source, view, model, deployment or monitor.
             arguments: JSON arguments of the kind.
             operation_id: Names the request, so that repeating it is harmless; a fresh id is made when left out.
 
         Returns:
             The operation: `id`, `kind`, `target`, `state`, `progress`, `result`, `error`, `attempts`.
+
+        Raises:
+            Unavailable: No answer came, three times; the hint and the details' `id` name the operation, which may have
+                been asked for.
+            Conflict: That id belongs to an operation of another kind, target or arguments.
         """
-        body = {"kind": kind, "target": target, "arguments": dict(arguments or {}), "id": operation_id}
-        return self._call("POST", "/api/v1/operations", json=body)
+        identity = operation_id or new_operation_id(SystemClock().now_us())
+        body = {"kind": kind, "target": target, "arguments": dict(arguments or {}), "id": identity}
+        for pause_s in _ASK_AGAIN_AFTER_S:
+            try:
+                return self._call("POST", "/api/v1/operations", json=body)
+            except Unavailable:
+                time.sleep(pause_s)
+        try:
+            return self._call("POST", "/api/v1/operations", json=body)
+        except Unavailable as error:
+            error.hint = f"{error.hint}; it may have been asked for all the same: `gnomon operations {identity}`"
+            error.details["id"] = identity
+            raise
 
     def get(self, operation_id: str) -> Json:
         """Return an operation as it stands."""
@@ -94,9 +118,12 @@ class Operations:
                     raise
                 time.sleep(0.5)
 
-    def run(self, kind: str, target: str, arguments: Mapping[str, Any] | None = None, **waiting: Any) -> Json:
-        """Submit an operation and wait for its result; keywords go to `wait`."""
-        return self.wait(self.submit(kind, target, arguments), **waiting)
+    def run(
+        self, kind: str, target: str, arguments: Mapping[str, Any] | None = None, *, operation_id: str | None = None,
+        **waiting: Any,
+    ) -> Json:  # fmt: skip
+        """Submit an operation and wait for its result; other keywords go to `wait`."""
+        return self.wait(self.submit(kind, target, arguments, operation_id), **waiting)
 
 
 def _result(operation: Json) -> Json:

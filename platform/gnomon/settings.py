@@ -6,6 +6,7 @@ Every setting has a variable `GNOMON_<NAME>`, a unit in its name where it has on
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gnomon.errors import InvalidInput
+from gnomon.errors import InvalidInput, Unavailable
 
 
 class Settings(BaseSettings):
@@ -30,11 +31,12 @@ class Settings(BaseSettings):
     token: SecretStr | None = None
     """Access token; by default the one that `gnomon up` wrote into `home`, readable by its owner only."""
 
-    state_url: str | None = None
+    state_url: SecretStr | None = None
     """SQLAlchemy URL of the state database (PostgreSQL); SQLite inside `home` by default, with full synchronisation."""
 
     online_url: SecretStr | None = None
-    """redis:// URL of the online store; an embedded Valkey on loopback with a password by default."""
+    """URL of the online store: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `redis+sentinel://`, as in
+    [The online store](online_store.md); an embedded Valkey on loopback with a password by default."""
 
     online_timeout_s: float = 0.5
     """Deadline of one online read. A feature read takes well under a millisecond; half a second is a dead server."""
@@ -70,6 +72,12 @@ class Settings(BaseSettings):
     poll_s: float = 0.5
     """Pause between two iterations of the control plane. Short, because an idle iteration costs a millisecond."""
 
+    push_wait_s: float = Field(default=0.02, ge=0, le=1)
+    """A push waits this long for others to share its commit, which takes about as long and makes a file."""
+
+    stream_cache_bytes: int = Field(default=256 * 2**20, gt=0)
+    """Events that the stream consumer holds in memory for one view; entities without news make way first."""
+
     prediction_flush_s: float = 1.0
     """A prediction is in the offline store at the latest this long after it was answered."""
 
@@ -77,6 +85,49 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """Return `home` as an absolute path."""
         return self.home.expanduser().resolve()
+
+
+def access_token(settings: Settings) -> str:
+    """Look up the platform's access token.
+
+    Args:
+        settings: The token itself, or the home whose file `token` holds it.
+
+    Returns:
+        The token as clients send it, in the clear.
+
+    Raises:
+        Unavailable: The settings name none, and none was made in this home yet.
+    """
+    if settings.token:  # an empty one would let everybody in
+        return settings.token.get_secret_value()
+    file = settings.folder / "token"
+    if not file.is_file():
+        raise Unavailable(
+            f"there is no access token in {settings.folder}", "`gnomon up` makes one, or set GNOMON_TOKEN"
+        )
+    return file.read_text().strip()
+
+
+def source_url(variable: str) -> str:
+    """Look up the URL of a database that a source reads.
+
+    Args:
+        variable: Name of the environment variable, as the source's definition names it.
+
+    Returns:
+        The URL, with its password.
+
+    Raises:
+        InvalidInput: The variable is not set where this process was started.
+    """
+    value = os.environ.get(variable, "")
+    if not value:
+        raise InvalidInput(
+            f"the environment variable {variable} is not set",
+            "set it to the database's SQLAlchemy URL before `gnomon up`: the platform's processes inherit it",
+        )
+    return value
 
 
 def load_settings() -> Settings:

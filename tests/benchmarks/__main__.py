@@ -16,10 +16,16 @@ from rich.console import Console
 from tests.benchmarks.environments import cache_folder
 from tests.benchmarks.harness import Benchmark, measure
 from tests.benchmarks.online_read.benchmark import OnlineRead
+from tests.benchmarks.online_write.benchmark import OnlineWrite
+from tests.benchmarks.point_in_time.benchmark import PointInTime
 from tests.benchmarks.report import as_json, machine_facts, show
 from tests.benchmarks.served_prediction.benchmark import ServedPrediction
+from tests.benchmarks.stream.benchmark import Stream
 
-BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (OnlineRead(), ServedPrediction())}
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (OnlineRead(), OnlineWrite(), PointInTime(), ServedPrediction(), Stream())
+}
 _REPEATS, _QUICK_REPEATS = 5, 2
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 
@@ -21,7 +22,11 @@ class InvalidRoundError(Exception):
 
 
 class Contestant(Protocol):
-    """What a program offers. `world` is what the benchmark gives to all, with a `folder` of the contestant's own."""
+    """What a program offers.
+
+    `world` is what the benchmark gives to all, with a `folder` of the contestant's own and the settings of all
+    `scenarios` that will be measured.
+    """
 
     def prepare(self, world: Mapping[str, Any]) -> None:
         """Do once, before all rounds, what is not measured: write data, train."""
@@ -109,3 +114,52 @@ def time_calls(call: Callable[[Any], Any], inputs: Sequence[Any], budget_s: floa
     taken_ns.sort()
     p50_ns, p99_ns = percentile(taken_ns, 0.5), percentile(taken_ns, 0.99)
     return {"p50_us": p50_ns / 1e3, "p99_us": p99_ns / 1e3, "first_us": first_ns / 1e3}
+
+
+class PeakMemory:
+    """The greatest resident size of this process since it was made; a child's does not count."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def mib(self) -> float:
+        """Return the peak up to now in MiB, everything that was loaded before included."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(line for line in lines if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / 1024
+
+
+def time_runs(
+    work: Callable[[], Any], budget_s: float, between: Callable[[], Any] = lambda: None
+) -> tuple[dict[str, float], Any]:
+    """Do long work again and again.
+
+    Args:
+        work: What is measured; at least three times, unless once takes longer than the whole budget.
+        budget_s: For how long.
+        between: Done before each time, unmeasured.
+
+    Returns:
+        `seconds` (the median), `cpu_s` (the median of what all threads of this process used, which other processes on
+        the machine hardly change), `first_s`, and `peak_mib` of the process up to the end of the first time; and what
+        the last time gave.
+    """
+    between()
+    memory = PeakMemory()
+    ends = time.perf_counter() + budget_s
+    result, first_s, cpu_s = _timed(work)
+    peak_mib = memory.mib()
+    taken_s, used_s = [first_s], [cpu_s]
+    while time.perf_counter() < ends or (len(taken_s) < 3 and first_s < budget_s):
+        between()
+        result, one_s, cpu_s = _timed(work)
+        taken_s.append(one_s)
+        used_s.append(cpu_s)
+    seconds, cpu_s = (percentile(sorted(each), 0.5) for each in (taken_s, used_s))
+    return {"seconds": seconds, "cpu_s": cpu_s, "first_s": first_s, "peak_mib": peak_mib}, result
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    began, used_s = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - began, time.process_time() - used_s

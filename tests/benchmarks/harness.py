@@ -35,10 +35,17 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing to measure: a name to print, and settings that the contestants understand."""
+    """One thing to measure.
+
+    Attributes:
+        name: As printed.
+        settings: What the contestants understand.
+        in_quick_rounds: Whether `--quick` measures it too; a large one takes too long for that.
+    """
 
     name: str
     settings: Mapping[str, Any]
+    in_quick_rounds: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,10 @@ class Benchmark(Protocol):
         ...
 
     def world(self, folder: Path) -> AbstractContextManager[Mapping[str, Any]]:
-        """Hold up what the contestants share, such as a server, and give what they need to know of it."""
+        """Hold up what the contestants share, such as a server, and give what they need to know of it.
+
+        The harness adds `scenarios`, the settings of those that will be measured.
+        """
         ...
 
 
@@ -150,8 +160,10 @@ def measure(
     """
     found = Measurements({entrant.name: Standing() for entrant in benchmark.entrants}, [])
     timing = benchmark.timing(quick)
+    scenarios = [scenario for scenario in benchmark.scenarios if scenario.in_quick_rounds or not quick]
     with benchmark.world(folder) as shared:
-        race = _Race(benchmark, timing, shared, cache, folder, found, announce)
+        shared = {**shared, "scenarios": [scenario.settings for scenario in scenarios]}
+        race = _Race(benchmark, scenarios, timing, shared, cache, folder, found, announce)
         race.prepare()
         for number in range(1, repeats + 1):
             announce(f"round {number} of {repeats}")
@@ -163,10 +175,11 @@ def measure(
 
 class _Race:
     def __init__(
-        self, benchmark: Benchmark, timing: Timing, shared: Mapping[str, Any], cache: Path, folder: Path,
-        found: Measurements, announce: Announce,
+        self, benchmark: Benchmark, scenarios: Sequence[Scenario], timing: Timing, shared: Mapping[str, Any],
+        cache: Path, folder: Path, found: Measurements, announce: Announce,
     ) -> None:  # fmt: skip
         self._benchmark = benchmark
+        self._scenarios = scenarios
         self._timing = timing
         self._shared = shared
         self._cache = cache
@@ -198,7 +211,7 @@ class _Race:
             with self._program(entrant) as program:
                 opened = program.ask("open", self._world(entrant), timeout_s=self._timing.open_s)
                 standing.versions = opened["ok"] or {}
-                for scenario in self._benchmark.scenarios:
+                for scenario in self._scenarios:
                     self._scenario(entrant, scenario, program, standing)
         except ContestantFailedError as error:
             standing.state, standing.reason = "failed", str(error)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import redis
+from tests.online_servers import debian_redis
 
 from gnomon.errors import InvalidInput, Unavailable
 from gnomon.features.redis_online_store import RedisOnlineStore
@@ -26,48 +24,6 @@ from gnomon.testing.online_store_contract import MakeStore, OnlineStoreContract
 
 TIMEOUT_S = 0.5
 LAYOUT = layout_of({"i": "int64"})
-
-
-def _debian_redis(folder: Path) -> Iterator[str]:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = folder / "redis.conf"
-    config.write_text(
-        f'bind 127.0.0.1\nport {port}\nrequirepass secret\ndir {folder}\nsave ""\nunixsocket {folder}/redis.sock\n'
-    )
-    with subprocess.Popen([binary, str(config)], stdout=subprocess.DEVNULL) as server:
-        url = f"redis://:secret@127.0.0.1:{port}/0"
-        _wait_for(url)
-        yield url
-        server.terminate()
-
-
-def _wait_for(url: str) -> None:
-    deadline_s = time.monotonic() + 10
-    while True:
-        try:
-            with redis.Redis.from_url(url) as client:
-                client.ping()
-            return
-        except redis.ConnectionError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.05)
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "redis":
-        yield from _debian_redis(folder)
-        return
-    server = EmbeddedValkey(folder)
-    server.start()
-    yield server.url
-    server.stop()
 
 
 class TestRedisOnlineStore(OnlineStoreContract):
@@ -209,14 +165,10 @@ def test_a_project_that_could_share_keys_is_refused(project: str) -> None:
 
 
 def test_a_unix_socket_serves_too(tmp_path: Path) -> None:
-    servers = _debian_redis(tmp_path)
-    next(servers)
-    store = RedisOnlineStore(f"unix://:secret@{tmp_path}/redis.sock?db=0", "p", 5.0)
-    try:
+    with debian_redis(tmp_path):
+        store = RedisOnlineStore(f"unix://:secret@{tmp_path}/redis.sock?db=0", "p", 5.0)
         assert store.write(LAYOUT, table_of(LAYOUT, [{"id": 1, "at": 1, "i": 5}])).written_rows == 1
         assert values_of(read(store, [LAYOUT], 1), "spend.i") == [5]
-    finally:
-        assert next(servers, None) is None
 
 
 def test_int64_keys_of_arrow_and_numpy_name_the_same_entity(tmp_path: Path) -> None:

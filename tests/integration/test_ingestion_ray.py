@@ -86,7 +86,7 @@ def test_it_says_when_ray_is_not_connected(files: Path, tmp_path: Path) -> None:
 
 def test_the_same_tables_as_in_one_process(cluster: Any, files: Path, tmp_path: Path) -> None:
     here = take_in(files, tmp_path / "here", on_ray=False)
-    there = take_in(files, tmp_path / "there", on_ray=True)
+    there = take_in(files, tmp_path / "there", on_ray=True, ingestion_id="one")
     assert (here.distributed, there.distributed) == (False, True)
     assert counts(here) == counts(there)
     assert there.duplicates > 0
@@ -94,6 +94,8 @@ def test_the_same_tables_as_in_one_process(cluster: Any, files: Path, tmp_path: 
     assert set(there.quarantined) == {"json", "max:n"}
     for table in ("events", "events__quarantine"):
         assert rows_of(tmp_path / "here", table) == rows_of(tmp_path / "there", table)
+    resumed = take_in(files, tmp_path / "there", on_ray=True, ingestion_id="one")
+    assert (resumed.repeated_batches, counts(resumed)) == (0, counts(there))
     assert take_in(files, tmp_path / "there", on_ray=True).repeated_batches == 1
 
 

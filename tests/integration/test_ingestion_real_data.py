@@ -1,4 +1,4 @@
-"""Ingestion of real public data, tidy and messy: rows, quarantine or a clear error, and nothing else."""
+"""Ingestion of real public data: every row, exactly; for messy data see `test_messy_data`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 
 from gnomon.contracts.clocks import SystemClock
-from gnomon.contracts.columns import SYSTEM_COLUMNS
 from gnomon.contracts.sources import DataSource
-from gnomon.data.csv_rows import read_csv
 from gnomon.data.ingest_reports import IngestReport
 from gnomon.data.ingestion import ingest
-from gnomon.data.parquet_rows import read_parquet_schema
-from gnomon.data.text_layout import csv_header
-from gnomon.errors import GnomonError, InvalidInput
+from gnomon.errors import InvalidInput
 from gnomon.storage.delta_tables import DeltaTables
 
 
@@ -52,46 +48,3 @@ def test_feast_credit(shared_data: Path, tmp_path: Path) -> None:
     assert report.rows_added + report.duplicates == 28_638
     with pytest.raises(InvalidInput, match="timezone="):
         take_in(DataSource("zoneless", path="credit_history_sample.csv", id="dob_ssn", **options), folder, tmp_path)
-
-
-def test_csv_spectrum(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "messy" / "csv-spectrum"
-    for number, file in enumerate(sorted((folder / "csvs").glob("*.csv"))):
-        header, *lines = file.read_bytes().splitlines(keepends=True)
-        work = tmp_path / file.stem
-        work.mkdir()
-        rows = json.loads((folder / "json" / f"{file.stem}.json").read_text())
-        (work / "a.csv").write_bytes(header + b"".join(lines))
-        id_column = next(iter(rows[0]))
-        # every file gets an event time of its own: the files have none
-        spec = DataSource(
-            f"s{number}", path="a.csv", id=id_column, event_time="at", fields=dict.fromkeys(rows[0], "string")
-        )
-        with pytest.raises(GnomonError, match=r"has a column 'at'"):
-            take_in(spec, work, tmp_path / "tables")
-        start, names = csv_header(work / "a.csv")
-        raw = read_csv((work / "a.csv").read_bytes()[start:], names, 2, "a.csv")
-        cells = {name: [(c or b"").decode() for c in column.to_pylist()] for name, column in raw.columns.items()}
-        found = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-        assert (found, raw.rejects) == (rows, ()), file.name
-
-
-def test_parquet_testing(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "messy" / "parquet-testing"
-    outcomes = {}
-    named = True
-    files = [*sorted((folder / "bad_data").glob("*.parquet")), *sorted((folder / "data").glob("*.parquet"))]
-    # unpacks to one column of more than two gigabytes: refused as well, after half a minute
-    files = [file for file in files if file.name != "large_string_map.brotli.parquet"]
-    for number, file in enumerate(files):
-        try:
-            names = [name for name in read_parquet_schema(file).names if name not in SYSTEM_COLUMNS]
-            source = DataSource(f"s{number}", path=file.name, id=names[0], event_time=names[-1], timezone="UTC")
-            report = take_in(source, file.parent, tmp_path)
-            assert report.rows_read == report.rows_added + report.duplicates + sum(report.quarantined.values())
-            outcomes[file.name] = "rows"
-        except GnomonError as error:
-            outcomes[file.name] = error.code
-            named = named and (file.name in error.message or f"s{number}" in error.message)
-    assert named
-    assert {"rows", "corrupt_data", "invalid_input"} <= set(outcomes.values())

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from gnomon.cli import definition_commands, platform_commands, reading_commands, serving_commands, work_commands
+from gnomon.cli import (
+    audit_commands,
+    definition_commands,
+    platform_commands,
+    push_command,
+    reading_commands,
+    search_commands,
+    serving_commands,
+    work_commands,
+)
 
 app = typer.Typer(
     name="gnomon",
@@ -15,5 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (platform_commands, definition_commands, work_commands, serving_commands, reading_commands):
+for module in (
+    platform_commands, definition_commands, work_commands, serving_commands, reading_commands, audit_commands,
+    push_command, search_commands,
+):  # fmt: skip
     module.register(app)

@@ -11,10 +11,9 @@ from typing import Annotated
 import typer
 
 from gnomon.cli.output import Format, Output, console, show
-from gnomon.errors import Unavailable
 from gnomon.runtime.local_platform import start_platform, stop_platform
 from gnomon.runtime.platform_record import read_record
-from gnomon.settings import load_settings
+from gnomon.settings import access_token, load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -59,33 +58,13 @@ def env(output: Output = Format.text) -> None:
     """Print the variables that Ray's own commands and other programs need: eval "$(gnomon env)"."""
     settings = load_settings()
     record = read_record(settings.folder)
-    variables = {"GNOMON_URL": record.url, "GNOMON_TOKEN": access_token(), **record.environment()}
+    variables = {"GNOMON_URL": record.url, "GNOMON_TOKEN": access_token(settings), **record.environment()}
     show(variables, output, _exports)
 
 
 def _exports(variables: dict[str, str]) -> None:
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-
-
-def access_token() -> str:
-    """Look up the access token of this home's platform.
-
-    Returns:
-        The one that the environment gives, or else the one in the home.
-
-    Raises:
-        Unavailable: The environment gives none, and none was made in this home yet.
-    """
-    settings = load_settings()
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    file = settings.folder / "token"
-    if not file.is_file():
-        raise Unavailable(
-            f"there is no access token in {settings.folder}", "`gnomon up` makes one, or set GNOMON_TOKEN"
-        )
-    return file.read_text().strip()
 
 
 def demo(

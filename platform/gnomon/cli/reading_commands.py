@@ -1,4 +1,4 @@
-"""Commands that look: models, status, logs, audit."""
+"""Commands that look: models, status, logs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import typer
 
 import gnomon
 from gnomon.cli.output import Format, Output, console, short, show, table
-from gnomon.cli.platform_commands import access_token
 from gnomon.cli.work_commands import show_operations
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, runs, predictions, status, logs, audit):
+    for command in (models, runs, predictions, status, logs):
         app.command()(command)
 
 
@@ -76,14 +75,14 @@ def _runs(found: list[dict[str, Any]]) -> None:
 
 def status(
     link: Annotated[
-        bool, typer.Option("--link", help="Print a link that logs a browser in to the status page.")
+        bool, typer.Option("--link", help="Print a link that logs a browser in to the status page, once.")
     ] = False,
     output: Output = Format.text,
 ) -> None:
     """Show the state of every part at a glance."""
     with gnomon.connect() as client:
         if link:
-            typer.echo(f"{client.url}/login/{access_token()}")
+            typer.echo(client.login_link())
             return
         show(client.status(), output, lambda s: _status(s, client.url))
 
@@ -109,10 +108,20 @@ def _status(status: dict[str, Any], url: str) -> None:
         ),
         empty="no model is defined: `gnomon apply APP_FILE`",
     )
+    for view in status["views"]:
+        if "stream" in view:
+            console.print(f"fresh view {view['name']}: {_stream(view['stream'])}", markup=False)
     for monitor in status["monitors"]:
         console.print(f"monitor {monitor['name']}: {monitor.get('summary', 'not evaluated yet')}", markup=False)
     console.print()
     show_operations(status["operations"])
+
+
+def _stream(stream: dict[str, Any] | None) -> str:
+    if stream is None:
+        return "not started: it has no events yet, or the stream consumer is starting"
+    lag = f"{stream['lag_s']:.2f} s from an event's commit to its being online, wanted {stream['freshness_s']:g} s"
+    return f"{stream['state']}, {lag}" + (f" · {short(stream['error'])}" if stream["error"] else "")
 
 
 def logs(
@@ -122,7 +131,7 @@ def logs(
 ) -> None:
     """Show the newest log lines of every part."""
     with gnomon.connect() as client:
-        found = client.logs(component=component, lines=lines)
+        found = client.history.logs(component=component, lines=lines)
     show(found, output, _log_lines)
 
 
@@ -132,11 +141,3 @@ def _log_lines(found: list[dict[str, Any]]) -> None:
         rest = short(" ".join(f"{key}={value}" for key, value in line.items() if key not in known))
         head = f"{str(line.get('timestamp', ''))[:19]} {line.get('component', ''):>14} {line.get('level', ''):<7}"
         console.print(f"{head} {line.get('event', '')} {rest}", markup=False)
-
-
-def audit(output: Output = Format.text) -> None:
-    """Show who did what to what, newest first."""
-    with gnomon.connect() as client:
-        found = client.history.audit()
-    rows = ([e["number"], e["time"][:19], e["actor"], e["action"], e["target"]] for e in found)
-    show(found, output, lambda _: table(["number", "time", "actor", "action", "target"], rows, empty="nothing yet"))

@@ -9,6 +9,7 @@ import typer
 import gnomon
 from gnomon.cli.output import Format, Output, console, short, show, table, waiting
 from gnomon.client import Client
+from gnomon.errors import ContractViolated
 
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only ask for it.")]
 
@@ -40,9 +41,32 @@ def ingest(
     """Read new rows of sources into their offline tables."""
     with gnomon.connect() as client:
         names = sources or [s["name"] for s in client.status()["sources"]]
-        results = [_do(client, "ingest", name, None, wait, output) for name in names]
+        results: list[dict[str, Any]] = []
+        try:
+            for name in names:
+                results += [_do(client, "ingest", name, None, wait, output)]  # one by one: a later one may fail
+        except ContractViolated as error:
+            if output is Format.json:
+                show([*results, {"source": error.details["source"], "error": error.as_json()}], output, _ingested)
+            else:
+                show_contract(error.details["source"], error.details["contract"])
+            raise
     if wait or output is Format.json:
         show(results, output, _ingested)
+
+
+def show_contract(source: str, contract: list[dict[str, Any]]) -> None:
+    """Print what became of each rule of a source's data contract."""
+    if contract:
+        console.print(f"{source}: data contract", markup=False)
+        columns = ["rule", "severity", "checked", "violations", "verdict", "found", "examples"]
+        table(columns, (
+            [
+                r["rule"], r["severity"], r["checked"], r["violations"], "kept" if r["passed"] else "broken",
+                r["message"], ", ".join(r["examples"]) or None,
+            ]
+            for r in contract
+        ), empty="")  # fmt: skip
 
 
 def _ingested(results: list[dict[str, Any]]) -> None:
@@ -52,6 +76,9 @@ def _ingested(results: list[dict[str, Any]]) -> None:
     for result in results:
         for rule, count in result["quarantine_rules"].items():
             console.print(f"  {result['source']}: {count} in quarantine for: {rule}", markup=False)
+        for each in result["drift"]:
+            console.print(f"  {result['source']}: {each['message']}", markup=False)
+        show_contract(result["source"], result["contract"])
 
 
 def materialize(

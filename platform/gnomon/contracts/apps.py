@@ -186,6 +186,7 @@ def plan(before: App | None, after: App) -> tuple[Change, ...]:
             changes.append(Change("keep", kind, name))
         else:
             a, b = known.as_json(), spec.as_json()
-            changes.append(Change("update", kind, name, {f: (a[f], b[f]) for f in b if a[f] != b[f]}))
+            differing = (f for f in {**a, **b} if a.get(f) != b.get(f))  # either may lack a field that it does not use
+            changes.append(Change("update", kind, name, {f: (a.get(f), b.get(f)) for f in differing}))
     gone = [key for key in old if key not in new]
     return (*changes, *(Change("delete", kind, name) for kind, name in reversed(gone)))

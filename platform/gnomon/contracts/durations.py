@@ -25,7 +25,7 @@ def parse_duration(value: Any) -> timedelta:
         The duration, exact to the microsecond.
 
     Raises:
-        ValueError: The unit is missing or unknown, or the value is negative.
+        ValueError: The unit is missing or unknown, or the value is negative or too long.
 
     Example:
         >>> parse_duration("2h")
@@ -38,7 +38,10 @@ def parse_duration(value: Any) -> timedelta:
     match = _PATTERN.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration: write a number and a unit of s, m, h, d or w, such as '7d'")
-    return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+    except OverflowError:
+        raise ValueError(f"{value!r} is longer than any time that can be reckoned with: use a shorter one") from None
 
 
 def format_duration(value: timedelta) -> str:

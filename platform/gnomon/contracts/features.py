@@ -6,25 +6,44 @@ sees only source rows with event time ≤ t and known time ≤ t.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from gnomon.contracts.columns import Dtype
 from gnomon.contracts.durations import Duration, format_duration, parse_duration
 from gnomon.contracts.expressions import AnyExpression
-from gnomon.contracts.specs import Name, Part, Reference, Spec, as_tuple
+from gnomon.contracts.specs import DescribedPart, Name, Reference, Spec, as_tuple
 
-AggregationFunction = Literal["count", "sum", "mean", "min", "max", "std", "first", "last", "count_distinct"]
+AggregationFunction = Literal[
+    "count", "count_distinct", "sum", "mean", "min", "max", "std", "var", "quantile", "first", "last", "last_k",
+    "top_k", "time_since_last",
+]  # fmt: skip
 ExpiredPolicy = Literal["null", "serve", "default", "reject"]
 Constant = bool | int | float | str | None
+
+MOST_LISTED = 100
+"""Greatest `k`: a list is stored as one text."""
+
+_LONGEST = timedelta(days=36_500_000)
+_PARAMETERS = {"quantile": "q", "last_k": "k", "top_k": "k"}
+_UNUSED = Field(default=None, exclude_if=lambda value: value is None)  # so that older definitions keep their hash
+
+
+def _above_zero(freshness: timedelta | None) -> timedelta | None:
+    if freshness is not None and not freshness:
+        raise ValueError("the freshness is zero: an event takes some time, such as '1s', to be served")
+    return freshness
+
 
 FeatureReference = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?$")]
 """`view` for all features of a view, or `view.feature`; also the name of a request feature."""
 
 
-class Column(Part, init=False):
+class Column(DescribedPart, init=False):
     """The newest value of a column that is valid at the time asked.
 
     Attributes:
@@ -45,24 +64,33 @@ class Column(Part, init=False):
         return {"name": values.get("column"), **values} if isinstance(values, dict) else values
 
 
-class Aggregation(Part, init=False):
-    """A statistic of the entity's rows in the window `(t − window, t]`.
+class Aggregation(DescribedPart, init=False):
+    """A statistic of the entity's rows in the window `(t − lag − window, t − lag]`, of what was known at `t`.
 
-    Over no rows `count` and `count_distinct` are 0 and everything else is null; nulls are skipped (`count` of a column
-    counts the non-null). `std` is the sample's (n − 1), null for n < 2. `first` and `last` go by event time, then
-    known time.
+    Over an empty window `count` and `count_distinct` are 0 and everything else is null; an entity that was never seen
+    has only nulls, or its defaults. Nulls are skipped (`count` of a column counts the non-null). `std` and `var` are
+    the sample's (n − 1), null for n < 2. `first`, `last` and `last_k` go by event time, then known time. `quantile`
+    interpolates linearly between its neighbours. `last_k` (newest first) and `top_k` (most frequent first, of equal
+    ones the smaller value) are JSON arrays in a string. `time_since_last` is in seconds, from the newest row that has
+    a value to `t`.
 
     Attributes:
-        column: Column of the source, an expression over its columns, or `"*"` (rows; only with `count`).
+        column: Column of the source, an expression over its columns, or `"*"` (rows; with `count` and
+            `time_since_last`).
         function: The statistic.
         window: Length of the window.
         where: Only rows for which this is true take part.
-        name: `<column>_<function>_<window>` when left out.
+        q: Which quantile, between 0 and 1; only for `quantile`.
+        k: How many values at most, 1 to `MOST_LISTED`; only for `last_k` and `top_k`.
+        lag: How long before `t` the window ends; none when left out.
+        name: `<column>_<function>_<window>` when left out, with q or k after the function and `_lag_<lag>` at the end.
         default: As for `Column`.
 
     Example:
         >>> Aggregation("amount", "mean", window="7d").name
         'amount_mean_7d'
+        >>> Aggregation("amount", "quantile", q=0.9, window="4w", lag="7d").name
+        'amount_quantile_0_9_28d_lag_7d'
     """
 
     positional: ClassVar[tuple[str, ...]] = ("column", "function")
@@ -71,6 +99,9 @@ class Aggregation(Part, init=False):
     function: AggregationFunction
     window: Duration
     where: AnyExpression | None = None
+    q: float | None = _UNUSED
+    k: Annotated[int | None, Field(strict=True)] = _UNUSED
+    lag: Annotated[Duration | None, AfterValidator(lambda lag: lag or None)] = _UNUSED
     name: Name
     default: Constant = None
 
@@ -78,21 +109,44 @@ class Aggregation(Part, init=False):
     @classmethod
     def _default_name(cls, values: Any) -> Any:
         if isinstance(values, dict) and "name" not in values and isinstance(values.get("column"), str):
-            window = format_duration(parse_duration(values.get("window")))
             column = "" if values["column"] == "*" else values["column"] + "_"
-            values = {**values, "name": f"{column}{values.get('function')}_{window.replace('.', '_')}"}
+            function = str(values.get("function"))
+            number = values.get(_PARAMETERS.get(function, ""))
+            if number is not None:
+                function = f"{function.removesuffix('_k')}_{number}"
+            rest = f"{function}_{format_duration(parse_duration(values.get('window')))}"
+            if values.get("lag") is not None and (lag := parse_duration(values["lag"])):
+                rest += f"_lag_{format_duration(lag)}"
+            values = {**values, "name": column + re.sub(r"[.+-]", "_", rest)}
         return values
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:
-        if self.column == "*" and self.function != "count":
-            raise ValueError(f"'*' stands for rows and can only be counted, not used with {self.function!r}")
+        if self.column == "*" and self.function not in ("count", "time_since_last"):
+            raise ValueError(
+                f"'*' stands for rows and can only be counted or give time_since_last, not used with {self.function!r}"
+            )
         if not self.window:
             raise ValueError("the window is empty: a window needs a length above zero, such as '7d'")
+        if self.window > _LONGEST or (self.lag or self.window) > _LONGEST:
+            raise ValueError(f"window and lag reach to '{format_duration(_LONGEST)}' at most")
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        wanted = _PARAMETERS.get(self.function)
+        for name, value in (("q", self.q), ("k", self.k)):
+            if name != wanted and value is not None:
+                users = " and ".join(f"'{f}'" for f, parameter in _PARAMETERS.items() if parameter == name)
+                raise ValueError(f"'{self.function}' takes no {name} (got {value}): leave it out, it is for {users}")
+        if wanted == "q" and not (self.q is not None and 0 < self.q < 1):
+            raise ValueError(f"'quantile' needs q between 0 and 1, such as q=0.5 for the median (got q={self.q})")
+        if wanted == "k" and not (self.k is not None and 1 <= self.k <= MOST_LISTED):
+            raise ValueError(f"'{self.function}' needs k from 1 to {MOST_LISTED}, such as k=3 (got k={self.k})")
         return self
 
 
-class Derived(Part, init=False):
+class Derived(DescribedPart, init=False):
     """An expression over the other features of the same view, such as the ratio of two windows.
 
     Attributes:
@@ -121,6 +175,8 @@ class FeatureView(Spec, init=False):
         features: Columns, aggregations and derived features; names are unique in the view.
         max_age: A value older than this is expired, in training sets and online; null means never.
         on_expired: What an online read answers for an expired value. `serve` gives it, marked as expired.
+        freshness: How soon after its commit an event should be in the online values; such a view is kept up to date by
+            the stream consumer. When left out, only `materialize` writes the values.
     """
 
     kind: ClassVar[str] = "feature_view"
@@ -129,6 +185,7 @@ class FeatureView(Spec, init=False):
     features: Annotated[tuple[AnyFeature, ...], Field(min_length=1)]
     max_age: Duration | None = None
     on_expired: ExpiredPolicy = "null"
+    freshness: Annotated[Duration | None, AfterValidator(_above_zero)] = _UNUSED
 
     @model_validator(mode="after")
     def _features_fit_together(self) -> Self:

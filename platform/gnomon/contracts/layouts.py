@@ -17,6 +17,8 @@ from gnomon.contracts.specs import content_hash
 if TYPE_CHECKING:
     from gnomon.contracts.apps import App
 
+_MEASURES = ("mean", "std", "var", "quantile", "time_since_last")
+
 
 @dataclass(frozen=True)
 class StoredColumn:
@@ -55,7 +57,11 @@ class ViewLayout:
 
 
 def feature_dtype(feature: object, schema: dict[str, Dtype]) -> Dtype:
-    """Return the type of a feature: counts are int64, means and deviations float64, the rest as their column."""
+    """Return the type of a feature.
+
+    Counts are int64, lists are string (JSON); means, deviations, quantiles, ages and all of an expression are float64;
+    the rest is as its column.
+    """
     if isinstance(feature, Column):
         return schema[feature.column]
     if isinstance(feature, Derived):
@@ -64,7 +70,9 @@ def feature_dtype(feature: object, schema: dict[str, Dtype]) -> Dtype:
         raise TypeError(f"{feature!r} is not a feature")
     if feature.function in ("count", "count_distinct"):
         return "int64"
-    if feature.function in ("mean", "std") or not isinstance(feature.column, str):
+    if feature.function in ("last_k", "top_k"):
+        return "string"
+    if feature.function in _MEASURES or not isinstance(feature.column, str):
         return "float64"
     dtype = schema[feature.column]
     return "int64" if feature.function == "sum" and dtype == "bool" else dtype
@@ -90,6 +98,9 @@ def view_layout(app: App, view_name: str) -> ViewLayout:
     definition = view.as_json()
     for unstored in ("description", "owner", "tags", "max_age", "on_expired"):
         del definition[unstored]
+        for feature in definition["features"]:
+            feature.pop(unstored, None)
+    definition.pop("freshness", None)  # when values are written, not what they are
     stored = {"view": definition, "keys": keys, "dtypes": [c.dtype for c in columns]}
     return ViewLayout(
         view=view.name,

@@ -6,9 +6,9 @@ materialization and monitoring. The port's contract suite is `testing.offline_st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,11 +22,13 @@ class Commit:
         version: Version of the table that holds the rows.
         rows: Rows that the batch added when it was first committed.
         repeated: The batch had been committed before, and nothing was added now.
+        note: What the writer noted when the batch was first committed.
     """
 
     version: int
     rows: int
     repeated: bool
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class OfflineStore(Protocol):
     """
 
     def append(
-        self, table: str, rows: pa.Table, batch_id: str, *, expected_version: int | None = None
+        self, table: str, rows: pa.Table, batch_id: str, *, expected_version: int | None = None,
+        note: Mapping[str, Any] | None = None, further_ids: Sequence[str] = (),
     ) -> Commit:  # fmt: skip
         """Add rows as one version; the first append creates the table with the rows' schema.
 
@@ -66,9 +69,12 @@ class OfflineStore(Protocol):
             rows: May lack nullable columns of the table and may add columns, which older rows then hold as null.
             batch_id: Names this batch; a batch that was committed before adds nothing and is reported as repeated.
             expected_version: Refuse unless the table is at this version now (-1: absent); None takes any.
+            note: A small JSON object to keep with the commit, in the same step.
+            further_ids: Other batches that are part of this one: `contains` and `committed` find the commit by them
+                too. Whether they were committed before is the caller's to check, at the version that it expects.
 
         Returns:
-            Version and number of rows of the batch's commit; those of the earlier commit when the batch is repeated.
+            Version, number of rows and note of the batch's commit; of the earlier commit when the batch is repeated.
 
         Raises:
             Conflict: The table is at another version than expected; nothing was written.
@@ -83,13 +89,17 @@ class OfflineStore(Protocol):
 
     def commit(
         self, table: str, schema: pa.Schema, files: Sequence[StagedFile], batch_id: str, *,
-        expected_version: int | None = None,
+        expected_version: int | None = None, note: Mapping[str, Any] | None = None, further_ids: Sequence[str] = (),
     ) -> Commit:  # fmt: skip
         """Make staged files visible as one version; otherwise as `append`. An empty list commits the batch id alone."""
         ...
 
     def contains(self, table: str, batch_id: str) -> bool:
         """Tell whether the batch was committed; False where the table is absent."""
+        ...
+
+    def committed(self, table: str, batch_id: str) -> Commit | None:
+        """Return the batch's commit, marked as repeated; None where there is none, or no table."""
         ...
 
     def version(self, table: str) -> int:

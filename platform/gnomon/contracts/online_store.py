@@ -79,7 +79,7 @@ class OnlineStore(Protocol):
 
     A row replaces the stored one if its (event time, known time) is greater; equal or smaller is ignored, so that
     repeated and late writes are harmless. The comparison is atomic on the server. A row of another layout version is
-    always replaced. A null replaces a value.
+    always replaced. A null replaces a value. A deletion leaves a tombstone, which compares with rows of every version.
     """
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> WriteResult:
@@ -98,13 +98,36 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def read(self, plan: ReadPlan, keys: Sequence[Mapping[str, Any]], now_us: int) -> OnlineRows:
+    def delete(self, layout: ViewLayout, rows: pa.Table) -> WriteResult:
+        """Delete the rows of entities in one view: what is not newer goes, and never comes back by a late write.
+
+        A deletion stands for everything of its entity up to its (event time, known time), that moment included; a row
+        with a greater one stays, or comes back. Until a newer row or `clear` its times are kept, and nothing else.
+
+        Args:
+            layout: The view; the versions of its rows do not matter.
+            rows: The layout's key columns, `EVENT_TIME` and `KNOWN_TIME`; other columns are not read.
+
+        Returns:
+            How many deletions became the newest of their entity, stored row or not, and how many came too late or were
+            repeated.
+
+        Raises:
+            Unavailable: The server does not answer; repeating is safe.
+            InvalidInput: A column is missing or of another type, or a key or time is null.
+        """
+        ...
+
+    def read(
+        self, plan: ReadPlan, keys: Sequence[Mapping[str, Any]], now_us: int, timeout_s: float | None = None
+    ) -> OnlineRows:  # fmt: skip
         """Read all features of the plan for n entities in one round trip.
 
         Args:
             plan: What to read.
             keys: One mapping per row, with every key column of every layout.
             now_us: The time that ages are counted to.
+            timeout_s: Nobody waits for the answer any longer than this, in seconds; the store's own deadline holds too.
 
         Returns:
             One row per mapping in `keys`, in that order; features in the plan's order.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-OperationKind = Literal["ingest", "materialize", "train", "deploy", "monitor", "retrain"]
+OperationKind = Literal["ingest", "materialize", "train", "deploy", "monitor", "retrain", "audit_skew"]
 OperationState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 

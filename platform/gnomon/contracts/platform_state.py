@@ -65,6 +65,10 @@ class DefinitionStore(Protocol):
         """
         ...
 
+    def revisions(self, name: str) -> list[Applied]:
+        """Return every revision of an app, newest first; none where no app of that name was ever applied."""
+        ...
+
     def apps(self) -> list[Applied]:
         """Return the current revision of every app, by name."""
         ...
@@ -106,7 +110,7 @@ class AuditTrail(Protocol):
 
 
 class StateStore(Protocol):
-    """Small JSON documents by (kind, name): monitors' states, deployments' observed states, ingestion marks."""
+    """Small JSON documents by (kind, name): monitors' states, deployments' observed states, log-in codes."""
 
     def put(self, kind: str, name: str, document: Mapping[str, Any]) -> None:
         """Replace a document; durable on return."""
@@ -118,4 +122,8 @@ class StateStore(Protocol):
 
     def all(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """Return all documents of a kind by name."""
+        ...
+
+    def take(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Remove a document and return it, or None where there is none; of several takers at once one gets it."""
         ...

@@ -62,6 +62,21 @@ class Outcome:
     time_us: int
 
 
+@dataclass(frozen=True)
+class PredictionPage:
+    """Some of the predictions of a period, newest first.
+
+    Attributes:
+        rows: With the columns that `PredictionLog.read` gives, by (time, id) descending.
+        total: Predictions in the whole period.
+        is_last: No older ones follow in the period.
+    """
+
+    rows: pa.Table
+    total: int
+    is_last: bool
+
+
 class PredictionSink(Protocol):
     """Where a replica puts its records: never blocks, never raises, bounded; what it must drop it counts."""
 
@@ -95,7 +110,24 @@ class PredictionLog(Protocol):
 
         Returns:
             One row a prediction id: prediction_id, version, variant, time_us, output, latency_us, `outcome` (float64,
-            null when not yet known), one column per model input named as in the record, sorted by time. Empty where
-            nothing was logged.
+            null when not yet known), one column per model input named as in the record, sorted by time and id. Empty
+            where nothing was logged.
+        """
+        ...
+
+    def page(
+        self, deployment: str, after_us: int, until_us: int, *, limit: int, before: tuple[int, str] | None = None
+    ) -> PredictionPage:  # fmt: skip
+        """Return the newest predictions that `read` would return, without holding all of the period's whole rows.
+
+        Args:
+            deployment: The endpoint that predicted.
+            after_us: As of `read`.
+            until_us: As of `read`.
+            limit: Rows of the page, at most.
+            before: Only predictions with a lesser (time, id), such as those of the last row of the page before.
+
+        Returns:
+            The page. A prediction that is logged again meanwhile leaves the pages to come for its new, later place.
         """
         ...

@@ -12,12 +12,26 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
 
 from gnomon.errors import InvalidDefinition
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+UNUSED = Field(default=None, exclude_if=lambda value: value is None)
+"""A field that definitions without it do not have in their JSON, so that older ones keep their hash."""
+
+
+def _as_tags(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(f"{key}={word}" for key, word in value.items())
+    return (value,) if isinstance(value, str) else value
+
+
+Tags = Annotated[tuple[str, ...], BeforeValidator(_as_tags)]
+"""Words to find a definition by; a mapping becomes `key=value`."""
 
 
 class Value(BaseModel):
@@ -60,15 +74,29 @@ class Part(Value):
             raise InvalidDefinition(*_explain(type(self), fields, error)) from error
 
 
+class DescribedPart(Part, init=False):
+    """A part with a name of its own that says what it is and whose, as a feature does.
+
+    Attributes:
+        description: What it is, in words.
+        owner: Who answers for it.
+        tags: Words to find it by.
+    """
+
+    description: str | None = UNUSED
+    owner: str | None = UNUSED
+    tags: Tags | None = UNUSED
+
+
 class Spec(Part, init=False):
-    """A named definition: an entity, a source, a view, a model and so on."""
+    """A named definition: an entity, a source, a view, a model; with words, an owner and tags to find it by."""
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
     kind: ClassVar[str]
     name: Name
     description: str = ""
     owner: str = ""
-    tags: tuple[str, ...] = ()
+    tags: Tags = ()
 
     _references: tuple[Spec, ...] = PrivateAttr(default=())
 

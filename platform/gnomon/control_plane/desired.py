@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from gnomon.contracts.cluster import EndpointTarget
 from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
 from gnomon.contracts.durations import duration_us
+from gnomon.contracts.features import FeatureView
 from gnomon.contracts.operations import Operation, OperationStore
 from gnomon.contracts.platform_state import Applied
 from gnomon.contracts.registry import ModelVersion
@@ -46,11 +47,13 @@ class Desired:
         endpoints: Target of every deployment by name; None while no version of its model is the champion.
         monitors: Every monitor by name.
         operations: Operations that have not ended, oldest first.
+        streams: Whether a view is declared fresh, so that the stream consumer should run.
     """
 
     endpoints: Mapping[str, EndpointTarget | None]
     monitors: Mapping[str, WatchedMonitor]
     operations: tuple[Operation, ...]
+    streams: bool = False
 
 
 class AppliedApps(Protocol):
@@ -82,12 +85,14 @@ def read_desired(definitions: AppliedApps, registry: Aliases, operations: Operat
     """
     endpoints: dict[str, EndpointTarget | None] = {}
     monitors: dict[str, WatchedMonitor] = {}
+    streams = False
     for applied in definitions.apps():
+        streams = streams or any(view.freshness is not None for view in applied.app.all(FeatureView))
         deployments = {deployment.name: deployment for deployment in applied.app.all(Deployment)}
         endpoints |= {d.name: _target(d, registry, applied.app_hash) for d in deployments.values()}
         monitors |= {m.name: _watched(m, deployments[m.deployment]) for m in applied.app.all(Monitor)}
     active = operations.list(states=("pending", "running"), limit=MOST_ACTIVE)
-    return Desired(endpoints, monitors, tuple(reversed(active)))
+    return Desired(endpoints, monitors, tuple(reversed(active)), streams)
 
 
 def _target(deployment: Deployment, registry: Aliases, app_hash: str) -> EndpointTarget | None:

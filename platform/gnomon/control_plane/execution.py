@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gnomon.contracts.cluster import EndpointServer, WorkerPool
 from gnomon.contracts.operations import OperationStore
@@ -29,9 +30,17 @@ ACTOR = "control-plane"
 """Who asks for the operations that follow from others."""
 
 
+class StreamKeeper(Protocol):
+    """Runs the stream consumer; implemented by `stream_actor`."""
+
+    def keep(self, *, wanted: bool) -> None:
+        """Start the consumer, or end it; nothing happens where it is so already."""
+        ...
+
+
 @dataclass(frozen=True)
 class ControlPorts:
-    """Everything that the control plane reads from and acts on."""
+    """Everything that the control plane reads from and acts on; without `streams`, no view is kept fresh."""
 
     definitions: AppliedApps
     registry: Aliases
@@ -39,6 +48,7 @@ class ControlPorts:
     states: StateStore
     workers: WorkerPool
     endpoints: EndpointServer
+    streams: StreamKeeper | None = None
 
 
 class Executor:

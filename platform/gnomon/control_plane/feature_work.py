@@ -10,9 +10,13 @@ from gnomon.contracts.features import FeatureView
 from gnomon.contracts.operations import Operation
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
+from gnomon.data.ingest_reports import IngestReport
 from gnomon.data.ingestion import ingest
 from gnomon.errors import InvalidInput
 from gnomon.features.materialization import materialize
+from gnomon.telemetry.logs import logger
+
+_MEMORY = "ingest_memory"
 
 Report = Callable[[str], None]
 
@@ -26,25 +30,43 @@ def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[st
         report: Takes a line of progress.
 
     Returns:
-        Counts of the ingestion and the table's version.
+        Counts of the ingestion, over all attempts, the table's version, the report on the contract, and schema drift.
 
     Raises:
         NotFound: No applied app defines the source.
+        ContractViolated: The data break the source's contract; nothing was ingested.
     """
     app = parts.app_with(DataSource, operation.target).app
     source = app.get(DataSource, operation.target)
+    memory = dict(parts.states.get(_MEMORY, source.name) or {})
+    if memory.pop("operation", None) == operation.id:  # an earlier attempt came to its end, but for the operation's own
+        return {name: value for name, value in (parts.states.get("ingest", source.name) or {}).items() if name != "at"}
     done = ingest(
         source, app.root, parts.offline, parts.clock,
-        local_rows=parts.local_rows, report=report, schema=app.schemas[source.name],
+        local_rows=parts.local_rows, report=report, schema=app.schemas[source.name], ingestion_id=operation.id,
+        previous=memory or None, work_folder=parts.work_folder,
     )  # fmt: skip
+    _log_findings(source, done)
     rules = dict(done.quarantined)
     result = {
         "source": source.name, "files": done.files, "rows_read": done.rows_read, "rows_added": done.rows_added,
         "duplicates": done.duplicates, "corrections": done.corrections, "quarantined": sum(rules.values()),
         "quarantine_rules": rules, "table_version": done.table_version,
+        "contract": [dict(each) for each in done.contract], "drift": [dict(each) for each in done.drift],
     }  # fmt: skip
     parts.states.put("ingest", source.name, {**result, "at": from_us(parts.clock.now_us()).isoformat()})
+    parts.states.put(_MEMORY, source.name, {**done.memory, "operation": operation.id})
     return result
+
+
+def _log_findings(source: DataSource, done: IngestReport) -> None:
+    """Log what changed since the ingestion before, and the rules that are broken."""
+    for each in done.drift:
+        level = "warning" if each["against"] == "previous" else "info"
+        getattr(logger(), level)("schema drift", source=source.name, drift=each["message"])
+    for rule in done.contract:
+        if not rule["passed"]:
+            logger().warning("contract broken", source=source.name, rule=rule["rule"], found=rule["message"])
 
 
 def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:

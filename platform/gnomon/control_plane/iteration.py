@@ -58,6 +58,9 @@ class ControlLoop:
         for action in actions:
             with self._surviving(f"do {action}"):
                 self._executor.execute(action, machine_us)
+        if seen is not None and self._ports.streams is not None:
+            with self._surviving("keep the stream consumer"):
+                self._ports.streams.keep(wanted=seen[0].streams)
         if seen is not None:
             with self._surviving("record the endpoints"):
                 self._record_endpoints(*seen)

@@ -13,6 +13,7 @@ from gnomon.control_plane.feature_work import ingest_source, materialize_view
 from gnomon.control_plane.monitor_work import run_monitor
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.release_work import deploy_version, retrain_model
+from gnomon.control_plane.skew_work import audit_model
 from gnomon.control_plane.training_work import train_model
 from gnomon.errors import GnomonError, OperationFailed
 from gnomon.runtime.stop_requests import stop_requested
@@ -27,6 +28,7 @@ WORK: Mapping[str, Work] = {
     "deploy": deploy_version,
     "monitor": run_monitor,
     "retrain": retrain_model,
+    "audit_skew": audit_model,
 }
 
 

@@ -15,6 +15,8 @@ from gnomon.control_plane.training_work import train_version
 from gnomon.errors import Conflict, InvalidInput, OperationFailed
 
 Report = Callable[[str], None]
+_CHOICE = "deploy"
+"""Kind of the documents, by operation, of the version that a `deploy` has chosen."""
 _START_TIMEOUT_S = 180.0
 _UNHEALTHY_S = 20.0  # Ray Serve starts a replica several times before it gives up
 
@@ -24,7 +26,7 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
 
     Args:
         operation: Its target is the deployment; the argument `version` names the version, the newest when left out. A
-            repeat deploys the version that its first attempt promoted, although there may be a newer one now.
+            repeat deploys the version that its first attempt chose, although there may be a newer one now.
         parts: The platform's parts.
         report: Takes a line of progress.
 
@@ -38,14 +40,7 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
         OperationFailed: The endpoint did not become healthy in time; the alias stays where it was moved.
     """
     deployment = parts.app_with(Deployment, operation.target).app.get(Deployment, operation.target)
-    versions = parts.registry.versions(deployment.model)
-    if not versions:
-        raise InvalidInput(
-            f"model '{deployment.model}' has no version to deploy", f"train one: `gnomon train {deployment.model}`"
-        )
-    made = _own_move(operation.id, deployment.model, parts)
-    number = made.after if made else int(operation.arguments.get("version", versions[-1].number))
-    parts.registry.version(deployment.model, number)
+    number = _chosen_version(operation, deployment.model, parts, report)
     gates = parts.states.get("gates", f"{deployment.model}/{number}") or {"passed": False, "lines": ["not evaluated"]}
     if not gates["passed"]:
         raise Conflict(
@@ -61,6 +56,21 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
             f"deploy it again if you want it back: `gnomon deploy {deployment.name} --version {number}`",
         )
     return {"deployment": deployment.name, "version": number, "path": f"/endpoints/{deployment.name}/predict"}
+
+
+def _chosen_version(operation: Operation, model: str, parts: Parts, report: Report) -> int:
+    """Return the version that the operation deploys; chosen at its first attempt, and kept before anything is done."""
+    chosen = parts.states.get(_CHOICE, operation.id)
+    if chosen is not None:
+        return int(chosen["version"])
+    versions = parts.registry.versions(model)
+    if not versions:
+        raise InvalidInput(f"model '{model}' has no version to deploy", f"train one: `gnomon train {model}`")
+    number = parts.registry.version(model, int(operation.arguments.get("version", versions[-1].number))).number
+    # A worker whose lease is no longer current ends at this report: it must not replace the choice of the one after it.
+    report(f"version {number} is to be deployed")
+    parts.states.put(_CHOICE, operation.id, {"model": model, "version": number})
+    return number
 
 
 def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:

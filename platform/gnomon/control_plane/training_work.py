@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.deployments import CHAMPION
+from gnomon.contracts.durations import duration_us
+from gnomon.contracts.labels import Label
 from gnomon.contracts.layouts import view_layout
 from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
@@ -109,7 +111,8 @@ def _train_and_register(run_id: str, model_name: str, parts: Parts, report: Repo
     training_set = build_training_set(
         applied.app, model_name, parts.offline, as_of_us, resolve, local_rows=parts.local_rows
     )
-    train, holdout = training_set.split(model.holdout)
+    label = applied.app.get(Label, model.label)
+    train, holdout = training_set.split(model.holdout, purge_us=duration_us(label.delay))
     _check_sizes(model, train, holdout)
     parts.tracker.start(run_id, model_name, {**model.trainer.as_json(), "rows": train.num_rows})
     folder = parts.work_folder / run_id

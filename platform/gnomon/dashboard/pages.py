@@ -54,6 +54,11 @@ def status_page(status: Mapping[str, Any]) -> str:
     return _environment().get_template("status.html").render(status=status, verdict=verdict)
 
 
+def login_failed_page(valid_s: int) -> str:
+    """Return the page for a log-in link that cannot be used (any more), as HTML; links live for `valid_s` seconds."""
+    return _environment().get_template("login_failed.html").render(valid_s=valid_s)
+
+
 def api_page(openapi: Mapping[str, Any]) -> str:
     """Return the API page as HTML.
 

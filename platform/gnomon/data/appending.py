@@ -7,14 +7,13 @@ when another writer was faster, it is worked out again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from gnomon.contracts.offline_store import Commit, OfflineStore
-from gnomon.data.deduplication import drop_known, event_period_us, stored_keys
+from gnomon.data.deduplication import Fresh, drop_known, event_period_us, stored_keys
 from gnomon.errors import Conflict
 
 MOST_TRIES = 20
@@ -26,21 +25,11 @@ _LONGEST_PAUSE_S = 1.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Appended:
-    """What an append did; `repeated`: the batch had been committed before, and nothing was added now."""
-
-    version: int
-    added: int
-    duplicates: int
-    corrections: int
-    repeated: bool
-
-
 def append_new(
     offline: OfflineStore, table: str, rows: pa.Table, batch_id: str, *, by_period: bool,
+    note: Callable[[Fresh], Mapping[str, Any]] = lambda fresh: {},
     sleep: Callable[[float], None] = time.sleep,
-) -> Appended:  # fmt: skip
+) -> Commit:  # fmt: skip
     """Add the rows that the table does not hold yet, as one version.
 
     Args:
@@ -50,23 +39,21 @@ def append_new(
         batch_id: A batch that was committed before adds nothing.
         by_period: Compare with stored rows of the same event times only. Wrong where a repeated row may have another
             event time than before, as a reject without one.
+        note: Gives what is to be kept with the commit, from what turned out to be new.
         sleep: Waits between tries, for seconds.
 
     Returns:
-        The counts, which add up to the rows given, or all zero for a repeated batch.
+        The commit, with its note; the earlier one of a batch that was committed before.
 
     Raises:
         Conflict: Other writers were faster twenty times in a row; nothing was written.
     """
 
-    def once() -> Appended:
+    def once() -> Commit:
         version = offline.version(table)
         known = stored_keys(offline, table, version, event_period_us(rows) if by_period else None)
         fresh = drop_known(rows, known)
-        commit: Commit = offline.append(table, fresh.rows, batch_id, expected_version=version)
-        if commit.repeated:
-            return Appended(commit.version, 0, 0, 0, repeated=True)
-        return Appended(commit.version, fresh.rows.num_rows, fresh.duplicates, fresh.corrections, repeated=False)
+        return offline.append(table, fresh.rows, batch_id, expected_version=version, note=note(fresh))
 
     return until_no_conflict(once, sleep)
 

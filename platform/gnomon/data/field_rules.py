@@ -7,7 +7,7 @@ Called by `validation`. Rule names are stored in quarantine tables and counted i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,43 +98,76 @@ def _field_faults(source: DataSource, name: str, field: FieldSpec, values: pa.Ar
             f"min:{name}",
             f"{name} {{}} is below {field.min:g}",
             name,
-            as_mask(pc.less(values, _bound(field.min, values))),
+            as_mask(pc.less(values, bound_of(field.min, values))),
         )
     if field.max is not None:
-        above = as_mask(pc.greater(values, _bound(field.max, values)))
+        above = as_mask(pc.greater(values, bound_of(field.max, values)))
         yield Fault(f"max:{name}", f"{name} {{}} is above {field.max:g}", name, above)
     if field.one_of:
-        try:
-            allowed = pa.array(field.one_of).cast(values.type)
-        except (pa.ArrowException, TypeError) as error:
-            raise InvalidDefinition(
-                f"source '{source.name}': one_of {list(field.one_of)} of field '{name}' do not fit type {field.dtype}",
-                f"list values of type {field.dtype}",
-            ) from error
-        listed = ", ".join(str(value) for value in field.one_of[:8]) + ("…" if len(field.one_of) > 8 else "")
-        other = as_mask(values.is_valid()) & ~as_mask(pc.is_in(values, value_set=allowed))
-        yield Fault(f"one_of:{name}", f"{name} '{{}}' is none of {listed}", name, other)
+        reason = f"{name} '{{}}' is none of {listed(field.one_of)}"
+        yield Fault(f"one_of:{name}", reason, name, unlisted(source, name, field.one_of, values))
     if field.pattern is not None:
-        yield Fault(
-            f"pattern:{name}",
-            f"{name} '{{}}' does not match {field.pattern}",
-            name,
-            _unmatched(source, name, field, values),
-        )
+        reason = f"{name} '{{}}' does not match {field.pattern}"
+        yield Fault(f"pattern:{name}", reason, name, unmatched(source, name, field.pattern, values))
 
 
-def _bound(bound: float, values: pa.Array) -> pa.Scalar:
+def listed(allowed: Sequence[str | int]) -> str:
+    """Return the first allowed values as text."""
+    return ", ".join(str(value) for value in allowed[:8]) + ("…" if len(allowed) > 8 else "")
+
+
+def unlisted(source: DataSource, name: str, allowed: Sequence[str | int], values: pa.Array) -> Mask:
+    """Mark the values of a column that are neither null nor among the allowed ones.
+
+    Args:
+        source: Named in the error.
+        name: The column.
+        allowed: Values that can be cast to the column's type.
+        values: The column.
+
+    Returns:
+        As many marks, in the same order.
+
+    Raises:
+        InvalidDefinition: The allowed values are of another type.
+    """
+    try:
+        value_set = pa.array(allowed).cast(values.type)
+    except (pa.ArrowException, TypeError) as error:
+        raise InvalidDefinition(
+            f"source '{source.name}': one_of {list(allowed)} of field '{name}' do not fit type {values.type}",
+            f"list values of type {values.type}",
+        ) from error
+    other: Mask = as_mask(values.is_valid()) & ~as_mask(pc.is_in(values, value_set=value_set))
+    return other
+
+
+def bound_of(bound: float, values: pa.Array) -> pa.Scalar:
     """Compare whole bounds with integers as integers: a float would round large ones."""
     whole = pa.types.is_integer(values.type) and float(bound).is_integer() and abs(bound) < 2**63
     return pa.scalar(int(bound) if whole else float(bound))
 
 
-def _unmatched(source: DataSource, name: str, field: FieldSpec, values: pa.Array) -> Mask:
+def unmatched(source: DataSource, name: str, pattern: str, values: pa.Array) -> Mask:
+    """Mark the texts that are not null and that the pattern does not match as a whole.
+
+    Args:
+        source: Named in the error.
+        name: The column.
+        pattern: RE2 regular expression.
+        values: The column, of text.
+
+    Returns:
+        As many marks, in the same order.
+
+    Raises:
+        InvalidDefinition: The pattern is none, or the column holds no text.
+    """
     try:
-        matched = pc.match_substring_regex(values, rf"\A(?:{field.pattern})\z")
-    except pa.ArrowInvalid as error:
+        matched = pc.match_substring_regex(values, rf"\A(?:{pattern})\z")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidDefinition(
-            f"source '{source.name}': pattern '{field.pattern}' of field '{name}' cannot be used: {error}",
+            f"source '{source.name}': pattern '{pattern}' of field '{name}' cannot be used: {error}",
             "patterns are RE2 regular expressions, without look-around",
         ) from error
     return np.asarray(as_mask(values.is_valid()) & ~as_mask(matched), dtype=bool)

@@ -22,6 +22,8 @@ from gnomon.data.casting import ARROW_TYPES
 from gnomon.data.raw_rows import RawRows, Reject
 from gnomon.errors import CorruptData
 
+_JSON_NAMES = {dict: "object", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
+
 
 def read_json_lines(data: bytes, schema: Mapping[str, Dtype], first_line: int) -> RawRows:
     """Read one object a line.
@@ -87,7 +89,10 @@ def parse_array(data: bytes, path: str) -> list[Any]:
             f"file '{path}' cannot be read as JSON: {error}", "for one object a line, set format='jsonl'"
         ) from error
     if not isinstance(elements, list):
-        raise CorruptData(f"file '{path}' holds a JSON {type(elements).__name__}, not an array of objects")
+        raise CorruptData(
+            f"file '{path}' holds a JSON {_JSON_NAMES[type(elements)]}, not an array of objects",
+            "for one object a line, set format='jsonl'",
+        )
     return elements
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import ray
 import ray.data
 
 from gnomon.contracts.columns import EVENT_TIME, Dtype
-from gnomon.contracts.offline_store import OfflineStore, StagedFile
+from gnomon.contracts.offline_store import Commit, OfflineStore, StagedFile
 from gnomon.contracts.sources import DataSource
 from gnomon.data.appending import until_no_conflict
 from gnomon.data.ingest_reports import BatchCounts
@@ -32,8 +33,9 @@ _MOST_BUCKETS = 64
 
 
 def ingest_on_ray(
-    batch: Batch, source: DataSource, schema: Mapping[str, Dtype], offline: OfflineStore, now_us: int
-) -> BatchCounts:  # fmt: skip
+    batch: Batch, source: DataSource, schema: Mapping[str, Dtype], offline: OfflineStore, now_us: int,
+    noted: Mapping[str, Any],
+) -> Commit:  # fmt: skip
     """Ingest a batch; the same rows end in the same tables as on the local path.
 
     Args:
@@ -42,25 +44,44 @@ def ingest_on_ray(
         schema: Types of its columns.
         offline: Pickled to the tasks, which stage files in it.
         now_us: Ingestion time.
+        noted: Kept with the batch's counts.
 
     Returns:
-        The counts.
+        The batch's commit, with its counts as the note.
 
     Raises:
         Unavailable: This process is not connected to Ray.
         Conflict: Other writers to the table left no gap.
         OperationFailed: A task failed for a reason of its own; Gnomon's errors pass through as they are.
     """
+    work = _Work(batch, source, dict(schema), offline, now_us, noted)
+    with on_ray(source):
+        judged = work.judged().materialize()
+        extent = work.extent_of(judged)
+        return until_no_conflict(lambda: work.committed(judged, extent))
+
+
+@contextmanager
+def on_ray(source: DataSource) -> Iterator[None]:
+    """Set up Ray Data for the body, and raise its tasks' own errors instead of Ray's.
+
+    Args:
+        source: Named in errors.
+
+    Yields:
+        None: The body makes and runs datasets.
+
+    Raises:
+        Unavailable: This process is not connected to Ray.
+        OperationFailed: A task failed for a reason of its own.
+    """
     if not ray.is_initialized():
         raise Unavailable(
             f"source '{source.name}' is too large for one process, and Ray is not connected", "run: gnomon up"
         )
     _configure()
-    work = _Work(batch, source, dict(schema), offline, now_us)
     try:
-        judged = work.judged().materialize()
-        extent = work.extent_of(judged)
-        return until_no_conflict(lambda: work.committed(judged, extent))
+        yield
     except ray.exceptions.RayError as error:
         raise _own_error(error) from error
 
@@ -81,6 +102,7 @@ class _Work:
     schema: dict[str, Dtype]
     offline: OfflineStore
     now_us: int
+    noted: Mapping[str, Any]
 
     @property
     def quarantine(self) -> str:
@@ -104,7 +126,7 @@ class _Work:
         period_us = (min(firsts), max(lasts)) if firsts else None
         return _Extent(period_us, sum(b["rows"] for b in blocks), sum(b["rejects"] for b in blocks))
 
-    def committed(self, judged: Any, extent: _Extent) -> BatchCounts:
+    def committed(self, judged: Any, extent: _Extent) -> Commit:
         """Compare with the tables as they are now, stage what is new, and commit onto just that state."""
         version = self.offline.version(self.source.name)
         quarantine_version = self.offline.version(self.quarantine)
@@ -125,17 +147,16 @@ class _Work:
                 expected_version=quarantine_version,
             )  # fmt: skip
         rows = [_staged_file(row["file"]) for row in staged if row["file"] is not None and not row["is_reject"]]
-        commit = self.offline.commit(
-            self.source.name, table_schema(self.schema), rows, self.batch.id, expected_version=version
-        )
-        if commit.repeated:
-            return BatchCounts(0, 0, 0, 0, {}, commit.version, repeated=True)
         rules: Counter[str] = Counter()
         for row in staged:
             rules.update(dict(zip(row["rules"], row["rule_rows"], strict=True)))
-        return BatchCounts(
-            extent.rows + extent.rejects, commit.rows, sum(row["duplicates"] for row in staged),
-            sum(row["corrections"] for row in staged), rules, commit.version,
+        counts = BatchCounts(
+            extent.rows + extent.rejects, sum(file.rows for file in rows), sum(row["duplicates"] for row in staged),
+            sum(row["corrections"] for row in staged), dict(rules),
+        )  # fmt: skip
+        return self.offline.commit(
+            self.source.name, table_schema(self.schema), rows, self.batch.id, expected_version=version,
+            note=counts.note(self.noted),
         )  # fmt: skip
 
     def _with_stored(self, data: Any, files: list[str], kind: Kind) -> Any:

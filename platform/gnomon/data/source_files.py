@@ -62,6 +62,7 @@ class FilePart:
         rows: Number of rows in Parquet, an estimate in text.
         header: Column names of a CSV or Parquet file; empty for JSON, whose every object has its own.
         stamp: Size and modification time of the file when it was fingerprinted.
+        label: Where the rows were extracted from, for rows that come from no file of the user's.
     """
 
     path: str
@@ -74,6 +75,11 @@ class FilePart:
     rows: int
     header: tuple[str, ...]
     stamp: tuple[int, int]
+    label: str = ""
+
+    def place(self) -> str:
+        """Return where its rows come from, in words."""
+        return self.label or f"file '{self.path}'"
 
     def require_unchanged(self) -> None:
         """Refuse to read a file that was written to after it was fingerprinted.
@@ -113,7 +119,7 @@ def find_files(source: DataSource, root: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES[source.format]]
+        found = [file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES[source.file_format()]]
     else:
         found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
@@ -142,7 +148,7 @@ def scan_parts(source: DataSource, root: str, limits: Limits) -> list[FilePart]:
         InvalidInput: A file is empty, compressed or not UTF-8, or a CSV header names a column twice.
         CorruptData: A Parquet file has no readable footer.
     """
-    return [part for file in find_files(source, root) for part in scan_file(file, source.format, limits)]
+    return [part for file in find_files(source, root) for part in scan_file(file, source.file_format(), limits)]
 
 
 def scan_file(file: Path, file_format: FileFormat, limits: Limits) -> list[FilePart]:

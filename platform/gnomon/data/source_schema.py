@@ -17,6 +17,7 @@ from gnomon.contracts.columns import SYSTEM_COLUMNS, Dtype
 from gnomon.contracts.sources import DataSource
 from gnomon.data.casting import as_mask, flat, is_text, null_texts_dropped, read_cells
 from gnomon.data.csv_rows import read_csv
+from gnomon.data.extraction import extracted_schema
 from gnomon.data.json_rows import columns_of, parse_array, parse_object
 from gnomon.data.parquet_rows import read_parquet_schema
 from gnomon.data.source_files import find_files, refuse_unreadable
@@ -47,11 +48,11 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
         InvalidDefinition: No file has a required column, or a time column is declared as another type.
         CorruptData: A file cannot be read.
     """
-    found = _found_types(source, root)
+    found = {name: "string" if t == "null" else t for name, t in found_types(source, root).items()}
     for name in source.required_columns():
         if name not in found:
             raise InvalidDefinition(
-                f"source '{source.name}': no file at '{source.path}' has a column '{name}'", did_you_mean(name, found)
+                f"source '{source.name}': {_nowhere(source)} has a column '{name}'", did_you_mean(name, found)
             )
     required = set(source.required_columns())
     schema: dict[str, Dtype] = {}
@@ -73,12 +74,31 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
     return schema
 
 
-def _found_types(source: DataSource, root: str) -> dict[str, Dtype | str]:
-    """Return a Dtype by column, or the name of an Arrow type that has no match."""
+def _nowhere(source: DataSource) -> str:
+    return f"nothing in {source.place()}" if source.is_extracted() else f"no file at {source.place()}"
+
+
+def found_types(source: DataSource, root: str) -> dict[str, Dtype | str]:
+    """Find out the types of all columns that a source has.
+
+    Args:
+        source: Where to look; of its fields only what tells times counts.
+        root: Folder that a relative path starts from.
+
+    Returns:
+        A Dtype by column; or `null` where no value was seen, or the name of an Arrow type that has no match.
+
+    Raises:
+        NotFound: No file or table is there.
+        InvalidInput: A file is empty or not readable as text, or the place cannot be read as it is defined.
+        CorruptData: A file cannot be read.
+    """
+    if source.is_extracted():
+        return {field.name: _match(field.type) for field in extracted_schema(source, root)}
     found: dict[str, Dtype | str] = {}
     files = find_files(source, root)
     for number, file in enumerate(files):
-        refuse_unreadable(file, source.format)
+        refuse_unreadable(file, source.file_format())
         if source.format == "parquet":
             schema = read_parquet_schema(file)
             types: Mapping[str, Dtype | str] = {field.name: _match(field.type) for field in schema}
@@ -90,7 +110,17 @@ def _found_types(source: DataSource, root: str) -> dict[str, Dtype | str]:
             break
         for name, dtype in types.items():
             found[name] = _widened(found.get(name, dtype), dtype)
-    return {name: "string" if dtype == "null" else dtype for name, dtype in found.items()}
+    return found
+
+
+def types_in(files: Iterable[Path]) -> dict[str, Dtype | str]:
+    """Return the types in extracted files, as `found_types`."""
+    found: dict[str, Dtype | str] = {}
+    for file in files:
+        for field in read_parquet_schema(file):
+            dtype = _match(field.type)
+            found[field.name] = _widened(found.get(field.name, dtype), dtype)
+    return found
 
 
 def infer(column: pa.Array | pa.ChunkedArray, source: DataSource) -> Dtype | str:

@@ -4,7 +4,8 @@ Called by `validation` for event times, known times and other timestamp columns,
 
 A time with a zone is taken as it is. A time without one is taken in the source's declared `timezone`; of the two
 moments of an hour that a clock change repeats, the earlier; a time in the hour that it skips cannot be read. Where no
-zone is declared, such times are marked, never guessed. Text is ISO 8601 or the source's `time_format`.
+zone is declared, such times are marked, never guessed. Text is ISO 8601 or the source's `time_format`; a number is a
+time only where that names a unit since 1970.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gnomon.contracts.sources import DataSource
-from gnomon.data.casting import ARROW_TYPES, Mask, Reading, as_mask, null_texts_dropped
+from gnomon.contracts.sources import EPOCH_UNITS_US, DataSource
+from gnomon.data.casting import ARROW_TYPES, Mask, Reading, as_mask, null_texts_dropped, read_cells
 from gnomon.errors import InvalidDefinition
 
 _NAIVE = pa.timestamp("us")
@@ -50,6 +51,8 @@ def read_times(cells: pa.Array, source: DataSource, *, is_event: bool) -> Readin
         naive = _in_microseconds(cells, _NAIVE)
         dates = np.full(len(cells), pa.types.is_date(cells.type))
         return _placed(cells, pa.nulls(len(cells), _AWARE), naive, dates, source, is_event)
+    if pa.types.is_integer(cells.type) and source.time_format in EPOCH_UNITS_US:
+        cells = cells.cast(pa.string())
     if cells.type != pa.string():
         return Reading.of(pa.nulls(len(cells), _AWARE), cells)
     texts = null_texts_dropped(cells)
@@ -57,7 +60,7 @@ def read_times(cells: pa.Array, source: DataSource, *, is_event: bool) -> Readin
     rest = as_mask(pc.and_(texts.is_valid(), pc.and_(aware.is_null(), naive.is_null())))
     if source.time_format is not None and rest.any():
         formatted = _read_format(pc.if_else(pa.array(rest), texts, pa.scalar(None, pa.string())), source)
-        if "%z" in source.time_format:
+        if formatted.type == _AWARE:
             aware = pc.coalesce(aware, formatted.cast(_AWARE))
         else:
             naive = pc.coalesce(naive, formatted.cast(_NAIVE))
@@ -125,12 +128,14 @@ def _cast_iso(texts: pa.Array, target: pa.DataType) -> pa.Array:
 def _read_format(texts: pa.Array, source: DataSource) -> pa.Array:
     """Read texts by the source's strptime format, fast where polars reads the same as Python does."""
     time_format = source.time_format or ""
+    if time_format in EPOCH_UNITS_US:
+        return _read_epochs(texts, EPOCH_UNITS_US[time_format])
     try:
         datetime.strptime(datetime(2001, 2, 3, tzinfo=UTC).strftime(time_format), time_format)
     except ValueError as error:
         raise InvalidDefinition(
             f"source '{source.name}': time_format '{time_format}' is no strptime format: {error}",
-            "such as '%Y/%m/%d %H:%M'",
+            f"such as '%Y/%m/%d %H:%M', or one of {', '.join(EPOCH_UNITS_US)}",
         ) from error
     target = _AWARE if "%z" in time_format else _NAIVE
     fast_format = time_format.replace(".%f", "%.f").replace("%f", "%6f")
@@ -143,6 +148,14 @@ def _read_format(texts: pa.Array, source: DataSource) -> pa.Array:
     if rest.null_count == len(rest):
         return fast
     return pc.coalesce(fast, _each(rest, lambda text: datetime.strptime(text, time_format), target))
+
+
+def _read_epochs(texts: pa.Array, unit_us: int) -> pa.Array:
+    """Read whole numbers of a unit since 1970; null where they are none or beyond the years 1 to 9999."""
+    counts = read_cells(texts, "int64").values
+    least, most = (seconds * 1_000_000 // unit_us for seconds in (_YEAR_1_S, _YEAR_9999_S))
+    fits = pc.and_(pc.greater_equal(counts, least), pc.less_equal(counts, most))
+    return pc.multiply(pc.if_else(fits, counts, pa.scalar(None, pa.int64())), unit_us).cast(_AWARE)
 
 
 def _each(texts: pa.Array, read: Callable[[str], datetime], target: pa.DataType) -> pa.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, 
 from gnomon.contracts.durations import duration_us
 from gnomon.contracts.sources import DataSource
 from gnomon.data.casting import ARROW_TYPES, Reading, flat, read_cells, undecodable
+from gnomon.data.contract_reports import Tally
 from gnomon.data.digests import row_digests
 from gnomon.data.field_rules import Fault, broken_rules
 from gnomon.data.raw_rows import RawRows, Reject
+from gnomon.data.row_rules import row_rules, rule_fault
 from gnomon.data.source_files import FilePart
 from gnomon.data.time_casting import read_times
 from gnomon.errors import InvalidInput, did_you_mean
@@ -47,11 +49,14 @@ class Judged:
 
     Attributes:
         rows: Columns of the source and the system columns.
-        rejects: System columns, with `<SHA-256 of the file>:<line>` as the id, and `REJECT_FIELDS`.
+        rejects: System columns, with `<SHA-256 of the file>:<line>` as the id, and `REJECT_FIELDS`. What was extracted
+            has `<place>:<digest>` instead: read again it is the same.
+        tallies: How often each row rule of the contract was checked and broken, by its label.
     """
 
     rows: pa.Table
     rejects: pa.Table
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
 
 
 def table_schema(schema: Mapping[str, Dtype]) -> pa.Schema:
@@ -100,11 +105,19 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
         found = np.flatnonzero(fault.rows & good)
         good[found] = False
         rejects.extend(_rejects(raw, found, fault, event_time))
+    tallies: dict[str, Tally] = {}
+    for rule in row_rules(source):
+        fault = rule_fault(source, rule, columns)
+        found = np.flatnonzero(fault.rows & good)
+        tallies[fault.rule] = Tally.of(int(good.sum()), len(found), ids.take(found[:5]).to_pylist())
+        if rule.severity == "quarantine":
+            good[found] = False
+            rejects.extend(_rejects(raw, found, fault, event_time))
     known_time = _known_time(columns, source)
     system = [event_time, known_time, pa.array(np.full(raw.rows, now_us)).cast(TIME), ids]
     whole = pa.table([*columns.values(), *system, row_digests(columns)], schema=table_schema(schema))
     rows = whole if good.all() else whole.filter(pa.array(good))
-    return Judged(rows, reject_table(rejects, part, now_us))
+    return Judged(rows, reject_table(rejects, part, now_us), tallies)
 
 
 def require_columns(part: FilePart, source: DataSource) -> None:
@@ -120,7 +133,7 @@ def require_columns(part: FilePart, source: DataSource) -> None:
     for name in source.required_columns() if part.header else ():
         if name not in part.header:
             raise InvalidInput(
-                f"source '{source.name}': file '{part.path}' has no column '{name}'", did_you_mean(name, part.header)
+                f"source '{source.name}': {part.place()} has no column '{name}'", did_you_mean(name, part.header)
             )
 
 
@@ -139,13 +152,15 @@ def event_ids(parts: list[pa.Array]) -> pa.Array:
 def reject_table(rejects: list[Reject], part: FilePart, now_us: int) -> pa.Table:
     """Return rejects as rows of the quarantine table; an unknown event time becomes the ingestion time."""
     times = [reject.event_time_us if reject.event_time_us is not None else now_us for reject in rejects]
+    digests = [_reject_digest(reject) for reject in rejects]
+    names = [reject.line if not part.label else digest for reject, digest in zip(rejects, digests, strict=True)]
     columns = [
         pa.array(times, pa.int64()).cast(TIME),
         pa.array([now_us] * len(rejects), pa.int64()).cast(TIME),
         pa.array([now_us] * len(rejects), pa.int64()).cast(TIME),
-        pa.array([f"{part.fingerprint}:{reject.line}" for reject in rejects], pa.string()),
-        pa.array([_reject_digest(reject) for reject in rejects], pa.string()),
-        pa.array([part.path] * len(rejects), pa.string()),
+        pa.array([f"{part.label or part.fingerprint}:{name}" for name in names], pa.string()),
+        pa.array(digests, pa.string()),
+        pa.array([part.label or part.path] * len(rejects), pa.string()),
         pa.array([reject.line for reject in rejects], pa.int64()),
         *(pa.array([getattr(r, name) for r in rejects], pa.string()) for name in ("rule", "reason", "raw")),
     ]
@@ -184,7 +199,7 @@ def _require_zones(raw: RawRows, part: FilePart, source: DataSource, readings: M
         if reading.zoneless.any() and reading.values.null_count == raw.rows:
             example = flat(raw.columns[name])[int(np.flatnonzero(reading.zoneless)[0])].as_py()
             raise InvalidInput(
-                f"source '{source.name}': the times in column '{name}' of file '{part.path}' have no zone, "
+                f"source '{source.name}': the times in column '{name}' of {part.place()} have no zone, "
                 f"such as '{example}'",
                 f"declare it: DataSource('{source.name}', timezone='UTC', …)",
             )

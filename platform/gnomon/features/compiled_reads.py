@@ -1,6 +1,6 @@
 """A `ReadPlan` compiled for the Redis protocol: from keys to the bytes of a request, from replies to values.
 
-Free of input and output, so that any client can use it; `features.redis_online_store` does. One HMGET per entity and
+Free of input and output, so that any client can use it; `features.store_operations` does. One HMGET per entity and
 group of views with the same key columns; its first field is the empty one, which every known entity has.
 """
 
@@ -55,22 +55,25 @@ class CompiledRead:
         """Return how many replies the server gives per entity."""
         return len(self._groups)
 
-    def request(self, keys: Sequence[Mapping[str, Any]]) -> bytes:
-        """Return the pipelined request; its replies come group by group, each in the order of the rows.
+    def request(self, keys: Sequence[Mapping[str, Any]]) -> tuple[list[bytes], list[bytes]]:
+        """Return the commands to send at once; they go group by group, each in the order of the rows.
 
         Args:
             keys: One mapping per row, with every key column of every layout of the plan.
 
         Returns:
-            Commands of the Redis protocol, `replies_per_row` for each row.
+            Commands of the Redis protocol, `replies_per_row` for each row, and the hash that each one reads.
 
         Raises:
             InvalidInput: A key column is missing, null or of another type.
         """
-        parts = []
+        commands: list[bytes] = []
+        hashes: list[bytes] = []
         for encoder, head, tail in self._groups:
-            parts += [b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in encoder.encode(keys)]
-        return b"".join(parts)
+            encoded = encoder.encode(keys)
+            hashes += encoded
+            commands += [b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in encoded]
+        return commands, hashes
 
     def answer(self, replies: Sequence[list[bytes | None]], rows: int, now_us: int) -> OnlineRows:
         """Turn the replies for n rows into values, statuses and ages.

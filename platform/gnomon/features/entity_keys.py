@@ -1,6 +1,6 @@
 """Names an entity's hash in the online store: injective, so that two entities never share one.
 
-Used by `features.compiled_reads` and `features.redis_online_store`. A key reads `g:<project>:<columns>:<values>`, with
+Used by `features.compiled_reads` and `features.store_operations`. A key reads `g:<project>:<columns>:<values>`, with
 the key columns percent-encoded and joined by commas; views with the same key columns share one hash. Values are
 `i<decimal>` or `s<length in bytes>:<utf-8>`, joined by commas: the integer 1 and the text "1" differ, and so do
 ("a", "b") and ("a,b",).

@@ -87,8 +87,9 @@ def entity_codes(requests: pa.Table, events: pa.Table, keys: Sequence[str]) -> t
     """
     asked, found, number = None, None, 1
     for name in keys:
-        wide = _wide_type(column(events, name).type)
-        event_key, request_key = column(events, name).cast(wide), _cast_key(column(requests, name), wide, name)
+        event_key = column(events, name)
+        wide = _wide_type(event_key.type)
+        event_key, request_key = event_key.cast(wide), _cast_key(column(requests, name), wide, name)
         known = pc.unique(request_key).drop_null()
         mine, theirs = _positions(request_key, known), _positions(event_key, known)
         if asked is None or found is None:

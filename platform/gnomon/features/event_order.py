@@ -106,10 +106,13 @@ def order_events(events: pa.Table, requests: pa.Table, keys: Sequence[str]) -> t
     superseded = superseded_us(events)
     event, known = times_us(events, EVENT_TIME), times_us(events, KNOWN_TIME)
     rows = np.flatnonzero((found >= 0) & (known < superseded))
-    rows = rows[_by_entity_and_time(found[rows], event[rows])]
-    rows = _break_ties(events, rows, found, event, known)
-    event, known, superseded = event[rows], known[rows], superseded[rows]
-    starts = np.searchsorted(found[rows], np.arange(entities + 1))
+    codes, event = found[rows], event[rows]
+    order = _by_entity_and_time(codes, event)
+    # what ties are broken by changes neither of these two
+    rows, codes, event = rows[order], codes[order], event[order]
+    rows = _break_ties(events, rows, codes, event, known)
+    known, superseded = known[rows], superseded[rows]
+    starts = np.searchsorted(codes, np.arange(entities + 1))
     plain = bool((known <= event).all() and (superseded == NEVER_US).all())
     return OrderedEvents(rows, starts, event, known, superseded, plain), asked
 
@@ -149,10 +152,13 @@ def _by_entity_and_time(codes: Int64s, event: Int64s) -> Int64s:
 
 
 def _break_ties(events: pa.Table, rows: Int64s, codes: Int64s, event: Int64s, known: Int64s) -> Int64s:
-    """Order rows that agree in entity and event time by what came later; the last one wins."""
+    """Order rows that agree in entity and event time by what came later; the last one wins.
+
+    `codes` and `event` are in the order of `rows`, `known` is in that of the events.
+    """
     if len(rows) < 2:
         return rows
-    same: Array = (codes[rows[1:]] == codes[rows[:-1]]) & (event[rows[1:]] == event[rows[:-1]])
+    same: Array = (codes[1:] == codes[:-1]) & (event[1:] == event[:-1])
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     if not len(tied):
         return rows

@@ -1,7 +1,6 @@
-"""Round trips to a Redis-protocol server within a deadline: bytes of a pipelined request out, parsed replies in.
+"""Round trips to one Redis-protocol server within a deadline: bytes of a pipelined request out, parsed replies in.
 
-Used by `features.redis_online_store`. redis-py makes the connections (addresses, TLS, passwords, handshake); replies
-are parsed by hiredis straight from the socket, because redis-py's own reading costs several microseconds per reply.
+Used by `features.redis_servers`, one per server.
 """
 
 from __future__ import annotations
@@ -10,16 +9,12 @@ import os
 import time
 from typing import Any
 
-import hiredis
-import redis
-from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
-from redis.exceptions import NoPermissionError
-from redis.retry import Retry
+from gnomon.errors import Unavailable
+from gnomon.features.circuit_breaker import CircuitBreaker
+from gnomon.features.redis_addresses import Endpoint
+from gnomon.features.redis_failures import LOST, unanswered, withheld
+from gnomon.features.redis_lines import Line
 
-from gnomon.errors import InvalidInput, Unavailable
-
-_BUFFER_BYTES = 1 << 18
 _IDLE_CONNECTIONS = 64
 
 
@@ -27,33 +22,20 @@ class RedisConnections:
     """Idle connections to one server, shared by all threads of a process; a forked child opens its own.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
-        timeout_s: Deadline of connecting, and of a round trip that names no other.
-
-    Attributes:
-        address: `host:port` or the socket's path; never the password.
-
-    Raises:
-        InvalidInput: The URL cannot be used.
+        endpoint: The server.
+        timeout_s: For messages: the deadline that callers usually give.
+        breaker: Decides when a server that does not answer is left alone; a new one by default.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        try:
-            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise InvalidInput(
-                "the URL of the online store cannot be used", "write it as redis://[user:password@]host:port/database"
-            ) from error
-        self._class = options.pop("connection_class", Connection)
-        host = options.get("host", "localhost")
-        self.address = options["path"] if "path" in options else f"{host}:{options.get('port', 6379)}"
-        self.timeout_s = timeout_s
-        options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
-        self._options = options | {"retry": Retry(NoBackoff(), 0), "driver_info": None}
-        self._idle: list[_Line] = []
+    def __init__(self, endpoint: Endpoint, timeout_s: float, breaker: CircuitBreaker | None = None) -> None:
+        self.endpoint = endpoint
+        self.breaker = breaker or CircuitBreaker()
+        self._timeout_s = timeout_s
+        self._idle: list[Line] = []
         self._process = os.getpid()
+        self._last = ("does not answer", "")
 
-    def exchange(self, request: bytes, replies: int, timeout_s: float | None = None) -> list[Any]:
+    def exchange(self, request: bytes, replies: int, deadline_s: float) -> list[Any]:
         """Send a pipelined request and return its replies in order; a reply may be a `hiredis.ReplyError`.
 
         A connection that the server closed while it was idle is replaced once; the request may then be sent twice.
@@ -61,43 +43,70 @@ class RedisConnections:
         Args:
             request: Commands of the Redis protocol, one after another.
             replies: How many the server will give, one per command.
-            timeout_s: Deadline of the whole exchange in seconds; the pool's own when left out.
+            deadline_s: When the whole exchange has to be over, connecting included, on `time.monotonic`.
 
         Returns:
             As many as `replies`; strings as bytes.
 
         Raises:
-            Unavailable: No answer within the deadline, or the connection is refused or lost.
+            Unavailable: No answer within the deadline, the connection is refused or lost, or the breaker is open.
         """
-        deadline_s = time.monotonic() + (timeout_s or self.timeout_s)
-        line = self._take()
-        fresh = line is None
-        while True:
-            try:
-                if line is None:
-                    line = _Line(self._class(**self._options))
-                answer = line.exchange(request, replies, deadline_s)
-                break
-            except TimeoutError as error:
-                self._drop(line)
-                raise self._unavailable("does not answer in time", timeout_s) from error
-            except (redis.RedisError, OSError, hiredis.ProtocolError) as error:
-                self._drop(line)
-                line = None
-                if fresh or time.monotonic() >= deadline_s:
-                    raise self._unavailable(_cause(error), timeout_s) from error
-                fresh = True
+        if self.breaker.troubled or not self._idle or self._process != os.getpid():
+            return self.receive(self.send(request, replies, deadline_s))
+        try:  # the same in short for what nearly always happens: a microsecond less
+            line = self._idle.pop()
+        except IndexError:
+            return self.receive(self.send(request, replies, deadline_s))
+        try:
+            line.send(request, deadline_s)
+            answer = line.receive(replies, deadline_s)
+        except LOST as error:
+            sent = SentRequest(line, request, replies, deadline_s)
+            sent.error = error
+            return self.receive(sent)
+        except BaseException:
+            line.close()
+            raise
+        self._idle.append(line)
+        return answer
+
+    def send(self, request: bytes, replies: int, deadline_s: float) -> SentRequest:
+        """Send a request; what it returns is handed to `receive` or `abandon`. Arguments as of `exchange`."""
+        if self._process != os.getpid():
+            self._leave_to_parent()
+        if self.breaker.troubled and (wait_s := self.breaker.admit()):
+            raise withheld(self.endpoint.name, wait_s, *self._last)
+        try:
+            line: Line | None = self._idle.pop()
+        except IndexError:
+            line = None
+        return self._start(SentRequest(line, request, replies, deadline_s))
+
+    def receive(self, sent: SentRequest) -> list[Any]:
+        """Return the replies to a request that was sent; see `exchange`."""
+        try:
+            line, answer = sent.answer()
+        except LOST as error:
+            self.abandon(sent)
+            if sent.fresh or isinstance(error, TimeoutError) or time.monotonic() >= sent.deadline_s:
+                raise self._failed(error) from error
+            return self.receive(self._start(SentRequest(None, sent.request, sent.replies, sent.deadline_s)))
+        except BaseException:
+            self.abandon(sent)
+            raise
+        if self.breaker.troubled:
+            self.breaker.succeeded()
         if len(self._idle) < _IDLE_CONNECTIONS:
             self._idle.append(line)
         else:
             line.close()
         return answer
 
-    def refused(self, error: Exception) -> Unavailable:
-        """Return the error for a command that the server answered with an error."""
-        return Unavailable(
-            f"the online store at {self.address} refused: {error}", "look at the server's log and memory"
-        )
+    def abandon(self, sent: SentRequest) -> None:
+        """Close the connection of a request whose replies nobody will read."""
+        if sent.line is not None:
+            sent.line.close()
+            sent.line = None
 
     def close(self) -> None:
         """Close the idle connections; the next round trip opens a new one."""
@@ -108,66 +117,50 @@ class RedisConnections:
         if hasattr(self, "_idle"):
             self.close()
 
-    def _take(self) -> _Line | None:
-        if self._process != os.getpid():
-            self.close()  # redis-py closes our copies only; the parent's connections stay open
-            self._process = os.getpid()
+    def _leave_to_parent(self) -> None:
+        self.close()  # our copies only: the parent's connections stay open
+        self.breaker = CircuitBreaker()  # its lock may be held by a thread that we do not have
+        self._process = os.getpid()
+
+    def _start(self, sent: SentRequest) -> SentRequest:
         try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+            if sent.line is None:
+                sent.line = Line(self.endpoint, sent.deadline_s)
+            sent.line.send(sent.request, sent.deadline_s)
+        except LOST as error:
+            sent.error = error
+        except BaseException:
+            self.abandon(sent)
+            raise
+        return sent
 
-    def _drop(self, line: _Line | None) -> None:
-        if line is not None:
-            line.close()
-
-    def _unavailable(self, why: str, timeout_s: float | None) -> Unavailable:
-        return Unavailable(
-            f"the online store at {self.address} {why}",
-            "start it, or correct GNOMON_ONLINE_URL"
-            if "password" not in why
-            else "correct the password in GNOMON_ONLINE_URL",
-            {"address": self.address, "timeout_s": timeout_s or self.timeout_s},
-        )
+    def _failed(self, error: BaseException) -> Unavailable:
+        self.breaker.failed()
+        failure = unanswered(self.endpoint.name, self._timeout_s, error)
+        self._last = failure.details["why"], failure.hint
+        return failure
 
 
-class _Line:
-    """One open connection with its parser and buffer."""
+class SentRequest:
+    """A request on its way, on a connection that nobody else uses meanwhile."""
 
-    def __init__(self, connection: Any) -> None:
+    __slots__ = ("deadline_s", "error", "fresh", "line", "replies", "request")
+
+    def __init__(self, line: Line | None, request: bytes, replies: int, deadline_s: float) -> None:
+        self.line = line
+        self.fresh = line is None
+        self.request = request
+        self.replies = replies
+        self.deadline_s = deadline_s
+        self.error: BaseException | None = None
+
+    def answer(self) -> tuple[Line, list[Any]]:
+        """Return the connection and the replies, or raise why there are none."""
+        error, self.error = self.error, None  # no circle of request, error and frames: sockets close without the GC
         try:
-            connection.connect()
-        except redis.TimeoutError as error:
-            raise TimeoutError(str(error)) from error
-        self._connection = connection
-        self._socket = connection._get_socket()
-        self._reader = hiredis.Reader()
-        self._buffer = bytearray(_BUFFER_BYTES)
-
-    def exchange(self, request: bytes, replies: int, deadline_s: float) -> list[Any]:
-        """Send all, then read until every reply is there."""
-        sock, reader, buffer = self._socket, self._reader, self._buffer
-        sock.settimeout(max(deadline_s - time.monotonic(), 1e-3))
-        sock.sendall(request)
-        answer: list[Any] = []
-        while True:
-            received = sock.recv_into(buffer)
-            if not received:
-                raise ConnectionResetError("closed by the server")
-            reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # any buffer does
-            while (reply := reader.gets()) is not False:
-                answer.append(reply)
-            if len(answer) >= replies:
-                return answer
-            sock.settimeout(max(deadline_s - time.monotonic(), 1e-3))
-
-    def close(self) -> None:
-        self._connection.disconnect()
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, redis.AuthenticationError | NoPermissionError) or "WRONGPASS" in str(error):
-        return "refuses the password"
-    if isinstance(error, redis.BusyLoadingError):
-        return "is still loading its data"
-    return f"cannot be reached: {type(error).__name__}"
+            if error is not None:
+                raise error
+        finally:
+            del error
+        assert self.line is not None, "a request without a connection has an error"
+        return self.line, self.line.receive(self.replies, self.deadline_s)

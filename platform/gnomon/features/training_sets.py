@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from gnomon.contracts.apps import App
 from gnomon.contracts.columns import EVENT_ID, EVENT_TIME
-from gnomon.contracts.durations import duration_us
+from gnomon.contracts.durations import duration_us, format_duration
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.labels import Label
 from gnomon.contracts.models import Model
@@ -74,7 +75,14 @@ class TrainingSet:
         if cut == len(times):
             cut = int(np.searchsorted(times, times[-1], side="left"))
         kept = int(np.searchsorted(times, times[cut] - purge_us, side="left")) if cut and purge_us else cut
-        if not kept:
+        if cut and not kept:
+            raise InvalidInput(
+                f"none of {cut} label rows was final {format_duration(timedelta(microseconds=purge_us))} before the "
+                f"first of {len(times) - cut} held-out rows",
+                "wait for labels of a longer time, or use a smaller holdout",
+                {"label_rows": self.label_rows},
+            )
+        if not cut:
             raise InvalidInput(
                 f"{self.label_rows} label rows cannot be split by time with a holdout of {holdout:g}",
                 "wait for labels of more than one time, or use a smaller holdout",

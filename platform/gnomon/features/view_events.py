@@ -91,9 +91,16 @@ def read_view_events(
     after = offline.read(view.source, columns=skeleton, after_us=latest_us, version=version)
     outside = [before, after]
     if not every_entity:
-        ids = pc.unique(inside.column(EVENT_ID))
-        outside = [rows.filter(pc.is_in(rows.column(EVENT_ID), value_set=ids)) for rows in outside]
+        outside = [_of_events(rows, inside) for rows in outside]
     return pa.concat_tables([inside, *outside], promote_options="default")
+
+
+def _of_events(rows: pa.Table, inside: pa.Table) -> pa.Table:
+    """Return the rows that are versions of events inside; the hash table is built of the smaller side."""
+    ids, known = rows.column(EVENT_ID), inside.column(EVENT_ID)
+    if len(ids) < len(known):
+        known = known.filter(pc.is_in(known, value_set=ids))
+    return rows.filter(pc.is_in(ids, value_set=known))
 
 
 def _skeleton(app: App, view: FeatureView, schema: pa.Schema) -> list[str]:

@@ -8,9 +8,10 @@ Called by `view_rows`. The rules:
   computed from the values as they are and expire with them. A null that the newest row holds stays null.
 - A view with an aggregation is computed anew for the time asked. Its columns expire by their own row's age first;
   windows and what is derived never expire here, because they are of the time asked itself. Online such a row carries
-  the time of its materialization, so that there `max_age` bounds how long ago it was computed. Under `default`, the
-  features of an entity without any visible row are their defaults (where declared); otherwise counts are 0 and all else
-  is null.
+  the time of its materialization, so that there `max_age` bounds how long ago it was computed. An entity without any
+  visible row has no row online either: all of its features are missing, also counts, which means the declared default
+  under `default` and null otherwise. A count is 0 where an entity is known and its window is empty. (0 for whoever is
+  not found would make a store that has lost its rows look like a world without events.)
 """
 
 from __future__ import annotations
@@ -47,15 +48,14 @@ def hide_rows(
     return {f.name: _replaced(view, f, values[f.name], hidden) for f in features}
 
 
-def default_missing(
+def hide_missing(
     view: FeatureView, features: Sequence[AnyFeature], values: dict[str, pa.Array], found: Flags
 ) -> dict[str, pa.Array]:  # fmt: skip
-    """Return the values of a view with windows, with declared defaults for entities without a row under `default`."""
+    """Return the values of a view with windows, with null or default for entities without a row."""
     missing = ~found
-    if view.on_expired != "default" or not missing.any():
+    if not missing.any():
         return values
-    declared = [f for f in features if f.default is not None]
-    return values | {f.name: _replaced(view, f, values[f.name], missing) for f in declared}
+    return {f.name: _replaced(view, f, values[f.name], missing) for f in features}
 
 
 def _replaced(view: FeatureView, feature: AnyFeature, values: pa.Array, hidden: Flags) -> pa.Array:

@@ -24,9 +24,14 @@ def has_windows(view: FeatureView) -> bool:
     return any(isinstance(f, Aggregation) for f in view.features)
 
 
+def window_reach_us(feature: Aggregation) -> tuple[int, int]:
+    """Return the length of an aggregation's window, and how long before the time asked it ends."""
+    return duration_us(feature.window), 0 if feature.lag is None else duration_us(feature.lag)
+
+
 def longest_window_us(view: FeatureView) -> int | None:
     """Return how far back the view's values depend on event times; None where an event of any age may count."""
-    windows = [duration_us(f.window) for f in view.features if isinstance(f, Aggregation)]
+    windows = [sum(window_reach_us(f)) for f in view.features if isinstance(f, Aggregation)]
     if view.on_expired == "default" or not windows or any(isinstance(f, Column) for f in view.features):
         return None
     return max(windows)

@@ -33,7 +33,7 @@ from gnomon.features.expression_kernels import (
 )
 from gnomon.features.expressions import evaluate
 from gnomon.features.newest_rows import newest_visible
-from gnomon.features.view_expiry import default_missing, hide_rows
+from gnomon.features.view_expiry import hide_missing, hide_rows
 from gnomon.features.view_plans import has_windows, needed_features, source_columns, view_keys
 from gnomon.features.windows import WindowRequests, aggregate
 
@@ -94,7 +94,8 @@ def view_values(
 
 def view_rows(
     app: App, view: FeatureView, events: pa.Table, requests: pa.Table, *, expire: bool,
-    names: Sequence[str] | None = None, as_of_us: int | None = None, chunk_pairs: int = CHUNK_PAIRS,
+    names: Sequence[str] | None = None, as_of_us: int | Int64s | None = None,
+    chunk_pairs: int = CHUNK_PAIRS,
 ) -> ViewRows:  # fmt: skip
     """Compute values as `view_values` does, and the time of each row.
 
@@ -106,7 +107,7 @@ def view_rows(
         expire: Apply `max_age`. Without it a view of columns alone gives values as its rows hold them, for a store that
             expires them when they are read; a view with an aggregation expires its columns all the same.
         names: Only these features; all by default.
-        as_of_us: Look with the knowledge of this moment.
+        as_of_us: Look with the knowledge of this moment, or each row with that of its own.
         chunk_pairs: Bound on pairs in memory.
 
     Returns:
@@ -129,7 +130,7 @@ def view_rows(
     if has_windows(view):
         values |= hide_rows(view, simple, values, newest.found, old)
         values |= {f.name: _derive(f, values, len(until)) for f in derived}
-        values = default_missing(view, features, values, newest.found)
+        values = hide_missing(view, features, values, newest.found)
     else:
         values |= {f.name: _derive(f, values, len(until)) for f in derived}
         values = hide_rows(view, features, values, newest.found, old)

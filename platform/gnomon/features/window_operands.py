@@ -16,7 +16,8 @@ from gnomon.features.event_columns import Array, Flags
 from gnomon.features.expression_kernels import BOOL, FLOAT, INT, NAMES, NUMBERS, STRING, without_nan
 from gnomon.features.expressions import evaluate
 
-_COUNTS = ("count", "count_distinct")
+_ANY_TYPE = ("count", "count_distinct", "last_k", "top_k", "time_since_last")
+"""Statistics that take an expression's values as they are; the others read them as float64."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,21 @@ class Operand:
         values: float64, or int64 for all other types: bools as 0 and 1, times in microseconds, texts by alphabetical
             rank in `texts`. None counts rows.
         takes_part: Whether the event passes the filter and its value is not null; None means all do.
+        arrow: Arrow type that the values had; None for rows.
         texts: The distinct texts, ascending; None for other types.
     """
 
     values: Array | None
     takes_part: Flags | None
+    arrow: pa.DataType | None = None
     texts: pa.Array | None = None
 
 
 def operand_key(feature: Aggregation) -> str:
     """Return a text that is equal for aggregations which run over the same operand and filter."""
     dumped = feature.model_dump(mode="json", include={"column", "where"})
-    counts = feature.function in _COUNTS or isinstance(feature.column, str)
-    return json.dumps([dumped, counts], sort_keys=True)
+    as_it_is = feature.function in _ANY_TYPE or isinstance(feature.column, str)
+    return json.dumps([dumped, as_it_is], sort_keys=True)
 
 
 def build_operand(feature: Aggregation, columns: Mapping[str, pa.Array], rows: int) -> Operand:
@@ -74,14 +77,14 @@ def build_operand(feature: Aggregation, columns: Mapping[str, pa.Array], rows: i
     if values.type == STRING:
         return _text_operand(values, takes_part)
     if values.type == FLOAT:
-        return Operand(np.asarray(pc.fill_null(values, 0.0)), takes_part)
-    return Operand(np.asarray(pc.fill_null(values.cast(INT), 0)), takes_part)
+        return Operand(np.asarray(pc.fill_null(values, 0.0)), takes_part, FLOAT)
+    return Operand(np.asarray(pc.fill_null(values.cast(INT), 0)), takes_part, values.type)
 
 
 def _expression(feature: Aggregation, columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
     assert not isinstance(feature.column, str)
     values = evaluate(feature.column, columns, rows)
-    if feature.function in _COUNTS:
+    if feature.function in _ANY_TYPE:
         return values
     if values.type not in NUMBERS:
         raise InvalidInput(
@@ -97,4 +100,4 @@ def _text_operand(values: pa.Array, takes_part: Flags | None) -> Operand:
     ranks = np.zeros(len(order) + 1, np.int64)
     ranks[np.asarray(order)] = np.arange(len(order))
     indices = np.asarray(pc.fill_null(encoded.indices.cast(INT), -1))
-    return Operand(ranks[indices], takes_part, encoded.dictionary.take(order))
+    return Operand(ranks[indices], takes_part, STRING, encoded.dictionary.take(order))

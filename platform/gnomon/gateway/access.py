@@ -15,7 +15,7 @@ from gnomon.runtime.bearer_tokens import COOKIE, authorized
 __all__ = ["COOKIE", "OPEN_PATHS", "TokenGate", "authorized"]
 
 OPEN_PATHS = frozenset({"/health"})
-_LOGIN = "/login/"  # carries the token in its path and checks it itself
+_LOGIN = "/login/"  # carries a log-in code in its path, which it checks itself
 
 
 class TokenGate:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from gnomon.contracts.deployments import Deployment
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Conflict, GnomonError, InvalidInput, NotFound, OperationFailed, did_you_mean
-from gnomon.gateway import definition_routes, operation_routes, page_routes, reading_routes
+from gnomon.gateway import definition_routes, operation_routes, page_routes, push_routes, reading_routes, search_routes
 from gnomon.gateway.access import TokenGate
 from gnomon.telemetry.logs import logger
 
@@ -28,7 +28,9 @@ Send `Authorization: Bearer TOKEN` with every request; `gnomon env` prints the t
 `{"error": {"code", "message", "hint", "retryable", "details"}}` with the HTTP status of their kind."""
 
 
-def create_app(parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] = ()) -> FastAPI:
+def create_app(
+    parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] = (), push_wait_s: float = 0.02
+) -> FastAPI:  # fmt: skip
     """Build the application.
 
     Args:
@@ -36,6 +38,7 @@ def create_app(parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] 
         token: Access token that every route but `/health` asks for.
         logs: Folder of the platform's log files.
         scrape: Addresses of Prometheus endpoints whose metrics `/metrics` passes on.
+        push_wait_s: A push waits this long for others to share its commit.
 
     Returns:
         The application, complete; whoever serves it needs only to mount it at `/`.
@@ -44,7 +47,10 @@ def create_app(parts: Parts, token: str, *, logs: Path, scrape: tuple[str, ...] 
     app.include_router(definition_routes.router(parts), prefix="/api/v1")
     app.include_router(operation_routes.router(parts), prefix="/api/v1")
     app.include_router(reading_routes.router(parts, logs), prefix="/api/v1")
-    app.include_router(page_routes.router(app, parts, token, scrape))
+    app.include_router(search_routes.router(parts), prefix="/api/v1")
+    pushes = push_routes.Pushes(parts, push_wait_s)
+    app.include_router(push_routes.router(pushes), prefix="/api/v1")
+    app.include_router(page_routes.router(app, parts, token, scrape, pushes.queued_rows))
     _answer_errors(app)
 
     @app.get("/health", tags=["looking"])

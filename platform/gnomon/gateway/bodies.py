@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gnomon.contracts.operations import Operation
+from gnomon.contracts.operations import Operation, OperationKind
 from gnomon.contracts.platform_state import AuditEntry
 from gnomon.contracts.registry import ModelVersion, Run
 
@@ -30,7 +30,7 @@ class AppBody(_Body):
 class OperationBody(_Body):
     """A piece of work asked for; the same `id` again returns the same operation."""
 
-    kind: Literal["ingest", "materialize", "train", "deploy", "monitor", "retrain"]
+    kind: OperationKind
     target: Annotated[str, Field(max_length=64)]
     arguments: dict[str, Any] = Field(default_factory=dict)
     id: Id | None = None

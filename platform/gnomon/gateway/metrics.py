@@ -7,6 +7,8 @@ replicas come from the metrics agents of the cluster's nodes, passed on as they 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -17,18 +19,22 @@ from gnomon.gateway.status import platform_status
 from gnomon.telemetry.logs import logger
 
 
-def exposition(parts: Parts, scrape: tuple[str, ...]) -> str:
+def exposition(parts: Parts, scrape: tuple[str, ...], queued_rows: Mapping[str, int]) -> str:
     """Return all metrics in Prometheus' text format, version 0.0.4.
 
     Args:
         parts: Whose state is measured.
         scrape: Addresses of further endpoints; one that does not answer is reported as `gnomon_scrape_up 0`.
+        queued_rows: Pushed rows that wait for their commit in this process, by source.
 
     Returns:
         Our own metrics first, then those of each address that answered, in the order of `scrape`.
     """
     registry = CollectorRegistry()
     _own(parts, registry)
+    queued = Gauge("gnomon_push_queue_rows", "Pushed rows that wait for their commit", ["source"], registry=registry)
+    for source, rows in queued_rows.items():
+        queued.labels(source).set(rows)
     up = Gauge("gnomon_scrape_up", "Whether a metrics endpoint of the cluster answered", ["address"], registry=registry)
     passed_on = []
     for address in scrape:
@@ -53,6 +59,7 @@ def _own(parts: Parts, registry: CollectorRegistry) -> None:
     tables = Gauge("gnomon_table_version", "Version of a source's offline table", ["source"], registry=registry)
     for source in status["sources"]:
         tables.labels(source["name"]).set(source["version"])
+    _streams(status["views"], registry)
     champion = Gauge("gnomon_champion_version", "Version that serves, 0 when none", ["model"], registry=registry)
     quality = Gauge("gnomon_champion_metric", "Held-out metric of the champion", ["model", "metric"], registry=registry)
     for model in status["models"]:
@@ -71,6 +78,22 @@ def _own(parts: Parts, registry: CollectorRegistry) -> None:
     counts = Counter((o.kind, o.state) for o in parts.operations.list(limit=1000))
     for (kind, state), count in counts.items():
         operations.labels(kind, state).set(count)
+
+
+def _streams(views: list[dict[str, Any]], registry: CollectorRegistry) -> None:
+    """Measure the views that are kept fresh; without any there are no such metrics."""
+    figures = {
+        "lag_s": ("gnomon_stream_lag_seconds", "From an event's commit to its being online, of the last write"),
+        "behind_s": ("gnomon_stream_behind_seconds", "Since the stream consumer last looked at the view"),
+        "watermark_s": ("gnomon_stream_watermark_seconds", "Greatest event time that is online, since the epoch"),
+        "cached_bytes": ("gnomon_stream_cache_bytes", "Size of the events held in memory"),
+    }
+    streams = {view["name"]: view["stream"] for view in views if view.get("stream")}
+    for field, (name, meaning) in figures.items() if streams else ():
+        gauge = Gauge(name, meaning, ["view"], registry=registry)
+        for view, stream in streams.items():
+            if stream[field] is not None:
+                gauge.labels(view).set(stream[field])
 
 
 def _scraped(address: str) -> str | None:

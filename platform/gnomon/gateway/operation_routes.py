@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from gnomon.contracts.clocks import to_us
 from gnomon.contracts.deployments import Deployment, Monitor
@@ -21,10 +22,11 @@ from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json, p
 
 _TARGETS: dict[str, type[Spec]] = {
     "ingest": DataSource, "materialize": FeatureView, "train": Model,
-    "deploy": Deployment, "monitor": Monitor, "retrain": Model,
+    "deploy": Deployment, "monitor": Monitor, "retrain": Model, "audit_skew": Model,
 }  # fmt: skip
+PageRows = Annotated[int, Query(ge=0, le=10_000)]
 _DAY_US = 86_400_000_000
-_ARGUMENTS: dict[str, dict[str, type]] = {"deploy": {"version": int}}
+_ARGUMENTS: dict[str, dict[str, type]] = {"deploy": {"version": int}, "audit_skew": {"since": str, "until": str}}
 
 
 def router(parts: Parts) -> APIRouter:
@@ -67,15 +69,41 @@ def router(parts: Parts) -> APIRouter:
         return {"deployment": deployment, "received": len(rows), "added": added}
 
     @routes.get("/deployments/{deployment}/predictions")
-    def predictions(deployment: str, since: datetime | None = None, limit: int = 50) -> dict[str, Any]:
-        """List logged predictions with their outcomes, newest first: of the last day, or since a moment."""
+    def predictions(
+        deployment: str, since: datetime | None = None, limit: PageRows = 1000, cursor: str | None = None
+    ) -> dict[str, Any]:  # fmt: skip
+        """List logged predictions with their outcomes, newest first: of the last day, or since a moment.
+
+        The answer's `next`, given as `cursor`, returns those that follow in the same period; it is null at the end.
+        """
         parts.app_with(Deployment, deployment)
         now_us = parts.clock.now_us()
-        rows = parts.predictions.read(deployment, _moment_us(since, now_us - _DAY_US), now_us)
-        newest = rows.slice(max(0, rows.num_rows - max(0, min(limit, 10_000)))).to_pylist()[::-1]
-        return {"deployment": deployment, "total": rows.num_rows, "predictions": [plain(row) for row in newest]}
+        after_us, before = (_moment_us(since, now_us - _DAY_US), None) if cursor is None else _place(cursor)
+        page = parts.predictions.page(deployment, after_us, now_us, limit=limit, before=before)
+        rows = page.rows.to_pylist()
+        further = None if page.is_last or not rows else _cursor(after_us, rows[-1])
+        return {
+            "deployment": deployment, "total": page.total, "predictions": [plain(row) for row in rows], "next": further
+        }  # fmt: skip
 
     return routes
+
+
+def _cursor(after_us: int, row: Mapping[str, Any]) -> str:
+    """Name a row's place in its period; the period's start is in it, as a day ago is another moment at each call."""
+    return f"{after_us},{row['time_us']},{row['prediction_id']}"
+
+
+def _place(cursor: str) -> tuple[int, tuple[int, str]]:
+    """Return the start of a cursor's period, and the (time, id) of the row that it names."""
+    try:
+        after, time, prediction_id = cursor.split(",", 2)
+        after_us, time_us = int(after), int(time)
+    except ValueError as error:
+        raise InvalidInput(f"cursor: '{cursor[:80]}' is none", "give `next` of the page before, unchanged") from error
+    if max(abs(after_us), abs(time_us)) >= 2**62:
+        raise InvalidInput(f"cursor: '{cursor[:80]}' is none", "give `next` of the page before, unchanged")
+    return after_us, (time_us, prediction_id)
 
 
 def _moment_us(moment: datetime | None, default_us: int) -> int:

@@ -9,6 +9,7 @@ from ray import serve
 
 from gnomon import composition
 from gnomon.gateway.app import create_app
+from gnomon.settings import access_token
 
 APP_NAME = "gateway"
 
@@ -18,9 +19,10 @@ def build_gateway() -> FastAPI:
     settings = composition.begin("gateway")
     return create_app(
         composition.parts(),
-        composition.token_of(settings),
+        access_token(settings),
         logs=composition.log_folder(settings),
         scrape=settings.scrape,
+        push_wait_s=settings.push_wait_s,
     )
 
 

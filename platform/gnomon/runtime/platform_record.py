@@ -73,6 +73,8 @@ def read_record(home: Path) -> PlatformRecord:
     """
     file = record_file(home)
     if not file.is_file():
-        raise Unavailable(f"no platform runs in {home}", "start one with `gnomon up`")
+        raise Unavailable(
+            f"no platform runs in {home}", "start one with `gnomon up`, or set GNOMON_URL to one elsewhere"
+        )
     body = json.loads(file.read_text())
     return PlatformRecord(**{**body, "scrape": tuple(body["scrape"])})

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from gnomon.errors import GnomonError, InvalidInput, OperationFailed, Unauthenticated, Unavailable
+from gnomon.errors import GnomonError, InvalidInput, OperationFailed, TimedOut, Unauthenticated
 from gnomon.runtime.bearer_tokens import authorized
 from gnomon.serving.request_path import Answer, RequestPath
 from gnomon.telemetry.logs import logger
@@ -50,12 +50,13 @@ class EndpointApp:
 
     Requests are answered in the event loop while they are quick, as nearly all are: a thread costs more than it saves.
     After a slow one they go to threads until one is quick again, so that a frozen online store or a slow function of
-    the app stops neither the health checks nor the deadline.
+    the app does not stop the health checks. The deadline holds in both: the request path gives up when it has passed,
+    and waits for the online store no longer than until then.
 
     Args:
         path: Answers requests.
         token: What they must carry.
-        timeout_s: A request that takes longer is answered 504.
+        timeout_s: A request that takes longer, from its arrival on, is answered 504.
         check_ready: Raises Unavailable while the endpoint cannot answer; called in a thread.
         metrics: Counts requests.
     """
@@ -72,13 +73,13 @@ class EndpointApp:
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(_THREADS, "predict")
         self._is_quick = True
-        self._waiting: list[tuple[bytes, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[bytes, float, asyncio.Future[Answer]]] = []
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        started_s = time.perf_counter()
+        started_s = time.monotonic()
         try:
             status, body = await self._respond(scope, receive, started_s)
         except GnomonError as error:
@@ -88,9 +89,9 @@ class EndpointApp:
             status, body = 413, _error_body(error.problem)
             self._metrics.failed("too_large")
         except TimeoutError:
-            late = Unavailable(f"no answer within {self._timeout_s:g} s", "repeat it, with fewer rows if it has many")
-            status, body = 504, _error_body(late)
-            self._metrics.failed("timeout")
+            late = TimedOut(f"no answer within {self._timeout_s:g} s", "repeat it, with fewer rows if it has many")
+            status, body = late.http_status, _error_body(late)
+            self._metrics.failed(late.code)
         except _ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001
@@ -108,9 +109,13 @@ class EndpointApp:
                 "this needs an access token", "send `Authorization: Bearer TOKEN`; `gnomon env` prints it"
             )
         if path == "/predict" and scope["method"] == "POST":
-            body = await self._body(scope["headers"], receive)
-            answer = await self._answer(body)
-            self._metrics.answered(time.perf_counter() - started_s, answer.rows, answer.status)
+            deadline_s = started_s + self._timeout_s
+            body = await self._body(scope["headers"], receive, deadline_s)
+            answer = await self._answer(body, deadline_s)
+            latency_s = time.monotonic() - started_s
+            if latency_s >= self._timeout_s:
+                raise TimeoutError
+            self._metrics.answered(latency_s, answer.rows, answer.status)
             return 200, answer.body
         if _METHODS.get(path) != scope["method"]:
             return self._elsewhere(path, scope["method"])
@@ -131,7 +136,7 @@ class EndpointApp:
             return 405, json.dumps({"error": problem}).encode()
         return 404, json.dumps({"error": {**problem, "code": "not_found"}}).encode()
 
-    async def _body(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+    async def _body(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, deadline_s: float) -> bytes:
         for name, value in headers:
             if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT_BYTES:
                 raise _TooLargeError
@@ -141,7 +146,7 @@ class EndpointApp:
             _check_size(whole)
             return whole
         chunks = bytearray()
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(deadline_s - time.monotonic()):
             while message["type"] == "http.request":
                 chunks += message.get("body", b"")
                 _check_size(chunks)
@@ -150,21 +155,21 @@ class EndpointApp:
                 message = await receive()
         raise _ClientGoneError
 
-    async def _answer(self, body: bytes) -> Answer:
+    async def _answer(self, body: bytes, deadline_s: float) -> Answer:
         if self._is_quick and len(body) <= _INLINE_BYTES:
-            return await self._join(body)
+            return await self._join(body, deadline_s)
         started_s = time.perf_counter()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._threads, self._path.answer, body)
-            return await asyncio.wait_for(work, self._timeout_s)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._path.answer, body, deadline_s)
+            return await asyncio.wait_for(work, deadline_s - time.monotonic())
         finally:
             self._is_quick = time.perf_counter() - started_s < _INLINE_S
 
-    def _join(self, body: bytes) -> asyncio.Future[Answer]:
+    def _join(self, body: bytes, deadline_s: float) -> asyncio.Future[Answer]:
         """Let a request be answered with those that came in the same turn of the event loop; nobody waits for more."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((body, answer))
+        self._waiting.append((body, deadline_s, answer))
         if len(self._waiting) == 1:
             loop.call_soon(self._answer_waiting)
         return answer
@@ -174,12 +179,13 @@ class EndpointApp:
         started_s = time.perf_counter()
         answers: Sequence[Answer | Exception]
         try:
-            answers = self._path.answer_many([body for body, _ in waiting])
+            # The last of their deadlines: none of them fails for another's sake.
+            answers = self._path.answer_many([b for b, _, _ in waiting], max(d for _, d, _ in waiting))
         except Exception as error:  # noqa: BLE001
             # Nobody stands above this call of the event loop: the error goes to those who wait.
             answers = [error] * len(waiting)
         self._is_quick = time.perf_counter() - started_s < _INLINE_S
-        for (_, future), answer in zip(waiting, answers, strict=True):
+        for (_, _, future), answer in zip(waiting, answers, strict=True):
             if future.done():
                 continue  # its client has gone
             if isinstance(answer, Exception):

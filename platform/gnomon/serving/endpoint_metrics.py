@@ -59,7 +59,8 @@ class EndpointMetrics:
         self._failed.append(code)
 
     def publish(self) -> None:
-        """Turn what was noted since the last call into metrics."""
+        """Turn what was noted since the last call into metrics; drops are told even when nothing was answered."""
+        self._drops.set(self._dropped())
         answered, self._answered = self._answered, []
         failed, self._failed = self._failed, []
         for code, count in Tally(failed).items():
@@ -69,7 +70,6 @@ class EndpointMetrics:
         self._predictions.inc(sum(rows for _, rows, _ in answered))
         for latency_s, _, _ in answered:
             self._latency.observe(latency_s * 1000)
-        self._drops.set(self._dropped())
         if not self._features:
             return
         status = np.concatenate([found for _, _, found in answered])

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from gnomon.contracts.clocks import Clock, SystemClock
 from gnomon.contracts.columns import EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
 from gnomon.contracts.offline_store import OfflineStore
-from gnomon.contracts.predictions import Outcome, PredictionRecord
+from gnomon.contracts.predictions import Outcome, PredictionPage, PredictionRecord
 from gnomon.errors import Conflict, InvalidInput
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -83,7 +83,33 @@ class OfflinePredictionLog:
         if self._offline.version(table) < 0:
             return _empty()
         rows = _newest(self._offline.read(table, after_us=after_us, until_us=until_us))
-        rows = rows.sort_by([(EVENT_TIME, "ascending"), (EVENT_ID, "ascending")])
+        return self._as_told(rows.sort_by([(EVENT_TIME, "ascending"), (EVENT_ID, "ascending")]), deployment, until_us)
+
+    def page(
+        self, deployment: str, after_us: int, until_us: int, *, limit: int, before: tuple[int, str] | None = None
+    ) -> PredictionPage:  # fmt: skip
+        """Return the newest predictions of a period; see `PredictionLog.page`. Of the period only ids and times."""
+        table = predictions_table(deployment)
+        version = self._offline.version(table)
+        if version < 0:
+            return PredictionPage(_empty(), 0, is_last=True)
+        wanted = [EVENT_ID, EVENT_TIME, INGESTED_AT]
+        known = _newest(self._offline.read(
+            table, columns=wanted, after_us=after_us, until_us=until_us, version=version
+        ))  # fmt: skip
+        older = _before(known, before)
+        newest_first = [(EVENT_TIME, "descending"), (EVENT_ID, "descending")]
+        listed = older.sort_by(newest_first).slice(0, limit)
+        is_last = listed.num_rows == older.num_rows
+        if not listed.num_rows:
+            return PredictionPage(_empty(), known.num_rows, is_last)
+        times = pc.min_max(listed[EVENT_TIME].cast(pa.int64())).as_py()
+        rows = self._offline.read(table, after_us=times["min"] - 1, until_us=times["max"], version=version)
+        rows = _newest(_rows_of(rows, listed[EVENT_ID].combine_chunks())).sort_by(newest_first)
+        return PredictionPage(self._as_told(rows, deployment, until_us), known.num_rows, is_last)
+
+    def _as_told(self, rows: pa.Table, deployment: str, until_us: int) -> pa.Table:
+        """Return stored predictions as `read` promises them, in the order that they have."""
         columns = {
             "prediction_id": rows[EVENT_ID],
             "version": rows["version"],
@@ -203,6 +229,15 @@ def _inputs(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
         if name not in found or rows[column].null_count < found[name].null_count:
             found[name] = rows[column]
     return found
+
+
+def _before(rows: pa.Table, place: tuple[int, str] | None) -> pa.Table:
+    """Keep the rows with a lesser (time, id)."""
+    if place is None:
+        return rows
+    times = rows[EVENT_TIME].cast(pa.int64())
+    has_lesser_id = pc.and_(pc.equal(times, place[0]), pc.less(rows[EVENT_ID], place[1]))
+    return rows.filter(pc.or_(pc.less(times, place[0]), has_lesser_id))
 
 
 def _empty() -> pa.Table:

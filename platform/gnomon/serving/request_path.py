@@ -7,6 +7,7 @@ fed through a sink that never blocks.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from gnomon.contracts.predictors import Predictor
 from gnomon.contracts.signatures import Signature
 from gnomon.errors import GnomonError, OperationFailed, Unavailable
 from gnomon.features.model_columns import as_input
+from gnomon.serving.deadlines import check_deadline
 from gnomon.serving.request_rows import RequestRows, RowReader
 
 Array = np.ndarray[Any, Any]
@@ -118,11 +120,12 @@ class RequestPath:
         self._head = json.dumps({**who, "variant": served.variant})[:-1] + ', "predictions": '
         self._no_lookups = OnlineRows({}, np.empty((0, 0), np.uint8), np.empty((0, 0), np.int64))
 
-    def answer(self, body: bytes) -> Answer:
+    def answer(self, body: bytes, deadline_s: float = math.inf) -> Answer:
         """Answer a request.
 
         Args:
             body: `{"rows": [{…}, …]}`, each row with the keys, the request fields and optionally `prediction_id`.
+            deadline_s: When nobody waits any longer, by `time.monotonic`; what is not done by then is given up.
 
         Returns:
             `deployment`, `model`, `version`, `variant`, and `predictions` in the order of the rows, each with `id`,
@@ -130,19 +133,21 @@ class RequestPath:
 
         Raises:
             InvalidInput: The body cannot be used, or an expired feature meets the policy `reject`.
+            TimedOut: The deadline has passed; nothing was logged.
             Unavailable: The online store does not answer.
             OperationFailed: The model answered something that is no number.
         """
-        (answer,) = self.answer_many([body])
+        (answer,) = self.answer_many([body], deadline_s)
         if isinstance(answer, GnomonError):
             raise answer
         return answer
 
-    def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
+    def answer_many(self, bodies: Sequence[bytes], deadline_s: float = math.inf) -> list[Answer | GnomonError]:
         """Answer requests that came together with one online read and one pass through the model.
 
         Args:
             bodies: As `answer` takes them.
+            deadline_s: As `answer` takes it, one for all.
 
         Returns:
             An answer for each, in order, or the error that `answer` would raise; no request fails for another's sake.
@@ -150,7 +155,7 @@ class RequestPath:
         arrived_ns = time.perf_counter_ns()
         read = [self._read(body) for body in bodies]
         good = [rows for rows in read if isinstance(rows, RequestRows)]
-        answers = iter(self._answer_all(good, arrived_ns))
+        answers = iter(self._answer_all(good, arrived_ns, deadline_s))
         return [next(answers) if isinstance(rows, RequestRows) else rows for rows in read]
 
     def _read(self, body: bytes) -> RequestRows | GnomonError:
@@ -159,16 +164,18 @@ class RequestPath:
         except GnomonError as error:
             return error
 
-    def _answer_all(self, requests: list[RequestRows], arrived_ns: int) -> list[Answer | GnomonError]:
+    def _answer_all(
+        self, requests: list[RequestRows], arrived_ns: int, deadline_s: float
+    ) -> list[Answer | GnomonError]:  # fmt: skip
         if not requests:
             return []
         rows = requests[0] if len(requests) == 1 else _merged(requests)
         try:
-            merged = self._answer_rows(rows, arrived_ns)
+            merged = self._answer_rows(rows, arrived_ns, deadline_s)
         except GnomonError as error:
             if len(requests) == 1 or isinstance(error, Unavailable):
                 return [error] * len(requests)
-            return [answer for request in requests for answer in self._answer_all([request], arrived_ns)]
+            return [a for request in requests for a in self._answer_all([request], arrived_ns, deadline_s)]
         answers: list[Answer | GnomonError] = []
         start = 0
         for request in requests:
@@ -178,12 +185,14 @@ class RequestPath:
             start = part.stop
         return answers
 
-    def _answer_rows(self, rows: RequestRows, arrived_ns: int) -> _Predicted:
+    def _answer_rows(self, rows: RequestRows, arrived_ns: int, deadline_s: float) -> _Predicted:
         now_us = self._clock.now_us()
-        found = self._online.read(self._plan, rows.keys, now_us) if self._plan.names else self._no_lookups
+        found = self._found(rows, now_us, deadline_s)
         columns = self._columns(rows, found)
+        check_deadline(deadline_s, "the request features")
         with self._predicting:
             values = self._predictor.predict(columns)
+        check_deadline(deadline_s, "the model")
         if values.shape != (len(rows.ids),) or not np.isfinite(values).all():
             raise OperationFailed(
                 f"model '{self.served.model}' version {self.served.version} answered no finite number for some row",
@@ -196,6 +205,20 @@ class RequestPath:
         if self._sink is not None:
             self._log(self._sink, rows, columns, status, ages_us, outputs, now_us, arrived_ns)
         return _Predicted(outputs, status, ages_us, found)
+
+    def _found(self, rows: RequestRows, now_us: int, deadline_s: float) -> OnlineRows:
+        """Look up the rows' features, for as long as there is time."""
+        check_deadline(deadline_s, "waiting for its turn")
+        if not self._plan.names:
+            return self._no_lookups
+        left_s = None if deadline_s == math.inf else deadline_s - time.monotonic()
+        try:
+            found = self._online.read(self._plan, rows.keys, now_us, left_s)
+        except Unavailable as error:
+            check_deadline(deadline_s, "the online store", error)
+            raise
+        check_deadline(deadline_s, "the online store")
+        return found
 
     def _columns(self, rows: RequestRows, found: OnlineRows) -> dict[str, Array]:
         """Return every column that the model or a request feature reads, the model's as a predictor takes them."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from gnomon.contracts.cluster import EndpointTarget
+from gnomon.contracts.online_store import ReadPlan
 from gnomon.contracts.predictions import PredictionSink
+from gnomon.errors import Unavailable
 from gnomon.features.read_plan import read_plan
 from gnomon.features.request_features import RequestFeatures
 from gnomon.registry.model_formats import load_predictor
 from gnomon.serving.parts import ServingParts
 from gnomon.serving.request_path import RequestPath, ServedVersion
+from gnomon.telemetry.logs import logger
+
+_NOBODY: Final[dict[str, Any]] = {"int64": -(2**63), "string": "\x00"}
 
 
 def load_request_path(target: EndpointTarget, parts: ServingParts, sink: PredictionSink | None) -> RequestPath:
@@ -23,7 +30,8 @@ def load_request_path(target: EndpointTarget, parts: ServingParts, sink: Predict
         sink: Takes a record of every prediction; None records none.
 
     Returns:
-        Ready to answer; nothing is read from the online store before the first request.
+        Ready to answer; the online store was asked once, so that the first request finds the plan compiled and a
+        connection open. A store that does not answer stops nothing: the endpoint is then not ready, and says so.
 
     Raises:
         NotFound: The version, its app or one of its lookups does not exist.
@@ -38,4 +46,15 @@ def load_request_path(target: EndpointTarget, parts: ServingParts, sink: Predict
         features = RequestFeatures(trained, signature.request_features, parts.resolver(trained.code))
     predictor = load_predictor(parts.artifacts.get_folder(version.artifact))
     served = ServedVersion(target.deployment, target.model, target.version)
-    return RequestPath(served, signature, plan, parts.online, features, predictor, sink, parts.clock)
+    path = RequestPath(served, signature, plan, parts.online, features, predictor, sink, parts.clock)
+    _read_once(plan, parts)
+    return path
+
+
+def _read_once(plan: ReadPlan, parts: ServingParts) -> None:
+    """Look up an entity that nobody has."""
+    nobody = {name: _NOBODY[dtype] for layout in plan.layouts for name, dtype in layout.keys}
+    try:
+        parts.online.read(plan, [nobody], parts.clock.now_us())
+    except Unavailable as error:
+        logger().warning("the online store does not answer at the start", error=error.message)

@@ -180,11 +180,16 @@ class DeltaLog:
         with self._lock:
             return path in self._files
 
-    def rows_added(self, version: int) -> int:
-        """Return how many rows a commit added, and make it durable: its own writer may not have come so far yet."""
+    def rows_and_note(self, version: int) -> tuple[int, Mapping[str, Any]]:
+        """Return how many rows a commit added and what was noted with it, and make it durable.
+
+        Its own writer may not have come so far yet.
+        """
         sync_folder(self.folder)
-        adds = (action["add"] for action in self._read(version) or () if action.get("add"))
-        return sum(int(json.loads(add["stats"])["numRecords"]) for add in adds)
+        actions = self._read(version) or []
+        rows = sum(int(json.loads(a["add"]["stats"])["numRecords"]) for a in actions if a.get("add"))
+        notes = (a["commitInfo"].get("userMetadata") for a in actions if a.get("commitInfo"))
+        return rows, json.loads(next(notes, None) or "{}")
 
     def known_paths(self) -> set[str]:
         """Return the paths of all files that any commit ever named."""

@@ -7,10 +7,12 @@ names them, and the commit is durable before it is acknowledged.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -44,17 +46,20 @@ class DeltaTables:
         return (DeltaTables, (self._root,))
 
     def append(
-        self, table: str, rows: pa.Table, batch_id: str, *, expected_version: int | None = None
+        self, table: str, rows: pa.Table, batch_id: str, *, expected_version: int | None = None,
+        note: Mapping[str, Any] | None = None, further_ids: Sequence[str] = (),
     ) -> Commit:  # fmt: skip
         """Add rows as one version; see the port. A batch without rows commits its id alone."""
         schema = storable_schema(rows.schema)
-        if (done := self._repeated(table, batch_id)) is not None:
+        if (done := self.committed(table, batch_id)) is not None:
             return done
         self._require_version(table, expected_version)
         self._next_schema(table, schema)
         staged = [self.stage(table, rows)] if rows.num_rows else []
         try:
-            commit = self.commit(table, schema, staged, batch_id, expected_version=expected_version)
+            commit = self.commit(
+                table, schema, staged, batch_id, expected_version=expected_version, note=note, further_ids=further_ids
+            )
         except (Conflict, InvalidInput, OutOfSpace):
             self._discard(table, staged)
             raise
@@ -83,7 +88,7 @@ class DeltaTables:
 
     def commit(
         self, table: str, schema: pa.Schema, files: Sequence[StagedFile], batch_id: str, *,
-        expected_version: int | None = None,
+        expected_version: int | None = None, note: Mapping[str, Any] | None = None, further_ids: Sequence[str] = (),
     ) -> Commit:  # fmt: skip
         """Make staged files visible as one version; see the port. An empty list commits the batch id alone.
 
@@ -93,6 +98,8 @@ class DeltaTables:
             files: What `stage` returned, each to be committed once.
             batch_id: Names this batch for ever.
             expected_version: Refuse unless the table is at this version now (-1: absent); None takes any.
+            note: Kept in the commit, as Delta's `userMetadata`.
+            further_ids: Other batches that are part of this one; each becomes a `txn` of the commit.
 
         Returns:
             The version that holds the rows.
@@ -109,19 +116,29 @@ class DeltaTables:
         log = self._log(table)
         adds = [self._add(folder, file) for file in files]
         while True:
-            if (done := self._repeated(table, batch_id)) is not None:
+            if (done := self.committed(table, batch_id)) is not None:
                 return done
             version = self._require_version(table, expected_version) + 1
             _require_uncommitted(files, log)
-            actions = [*self._opening(table, version, schema, batch_id), *adds]
+            actions = [*self._opening(table, version, schema, (batch_id, *further_ids), note or {}), *adds]
             if log.write(version, actions):
-                return Commit(version, sum(file.rows for file in files), repeated=False)
+                return Commit(version, sum(file.rows for file in files), repeated=False, note=note or {})
 
     def contains(self, table: str, batch_id: str) -> bool:
         """Tell whether the batch was committed; False where the table is absent."""
         log = self._log(table)
         log.refresh()
         return log.batch_version(batch_id) is not None
+
+    def committed(self, table: str, batch_id: str) -> Commit | None:
+        """Return the batch's commit, marked as repeated; None where there is none, or no table."""
+        log = self._log(table)
+        log.refresh()
+        version = log.batch_version(batch_id)
+        if version is None:
+            return None
+        rows, note = log.rows_and_note(version)
+        return Commit(version, rows, repeated=True, note=note)
 
     def version(self, table: str) -> int:
         """Return the newest version, -1 where the table is absent."""
@@ -200,14 +217,8 @@ class DeltaTables:
         return state
 
     def _paths(self, table: str, state: TableState, after_us: int | None, until_us: int | None) -> list[str]:
-        folder = self._folder(table)
-        return [str(folder / unquote(f.add["path"])) for f in state.files if f.overlaps(after_us, until_us)]
-
-    def _repeated(self, table: str, batch_id: str) -> Commit | None:
-        log = self._log(table)
-        log.refresh()
-        version = log.batch_version(batch_id)
-        return None if version is None else Commit(version, log.rows_added(version), repeated=True)
+        start = f"{self._folder(table)}/"  # not by pathlib: a table that is pushed to has many thousands of files
+        return [start + unquote(f.add["path"]) for f in state.files if f.overlaps(after_us, until_us)]
 
     def _require_version(self, table: str, expected: int | None) -> int:
         version = self._log(table).refresh()
@@ -221,13 +232,16 @@ class DeltaTables:
         state = self._log(table).state()
         return state, added if state is None else merged_schema(table, state.schema, added)
 
-    def _opening(self, table: str, version: int, added: pa.Schema, batch_id: str) -> list[Action]:
+    def _opening(
+        self, table: str, version: int, added: pa.Schema, batch_ids: Sequence[str], note: Mapping[str, Any]
+    ) -> list[Action]:  # fmt: skip
         """Return the actions of a commit that come before its files."""
         now_ms = SystemClock().now_us() // 1000
         state, schema = self._next_schema(table, added)
         actions: list[Action] = [{"commitInfo": {
             "timestamp": now_ms, "operation": "WRITE", "operationParameters": {"mode": "Append"},
-            "engineInfo": "gnomon", "isBlindAppend": True, "txnId": batch_id,
+            "engineInfo": "gnomon", "isBlindAppend": True, "txnId": batch_ids[0],
+            **({"userMetadata": json.dumps(note)} if note else {}),
         }}]  # fmt: skip
         if state is None:
             actions += [{"protocol": PROTOCOL}, {"metaData": {
@@ -237,7 +251,7 @@ class DeltaTables:
             }}]  # fmt: skip
         elif schema != state.schema:
             actions.append({"metaData": {**state.metadata, "schemaString": to_delta(schema)}})
-        return [*actions, {"txn": {"appId": batch_id, "version": version, "lastUpdated": now_ms}}]
+        return [*actions, *({"txn": {"appId": i, "version": version, "lastUpdated": now_ms}} for i in batch_ids)]
 
     def _add(self, folder: Path, file: StagedFile) -> Action:
         if not _DATA_FILE_NAME.fullmatch(file.path):

@@ -107,6 +107,12 @@ class SqlDefinitions:
             raise NotFound(f"no app was ever applied with the hash {app_hash}", "apply it first", {"hash": app_hash})
         return _applied(row)
 
+    def revisions(self, name: str) -> list[Applied]:
+        """Return every revision of an app, newest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(_REVISIONS).where(_R.name == name).order_by(_R.revision.desc())).all()
+        return [_applied(row) for row in rows]
+
     def apps(self) -> list[Applied]:
         """Return the current revision of every app, by name."""
         newest = select(_R.name, func.max(_R.revision).label("revision")).group_by(_R.name).subquery()
@@ -150,6 +156,13 @@ class SqlStates:
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         return {row.name: json.loads(row.document) for row in sorted(rows, key=lambda row: row.name)}
+
+    def take(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Remove a document and return it, or None; of several takers at once one gets it."""
+        same = (_STATES.c.kind == kind) & (_STATES.c.name == name)
+        with transaction(self._engine) as connection:
+            text = connection.execute(delete(_STATES).where(same).returning(_STATES.c.document)).scalar()
+        return None if text is None else dict(json.loads(text))
 
 
 def _current(connection: Connection, name: str) -> Row[Any] | None:

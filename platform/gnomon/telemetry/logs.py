@@ -1,21 +1,23 @@
 """Structured logs: one JSON object a line in files, readable lines on a terminal; secrets never.
 
-`configure` is called once by every process that the platform starts; `gnomon logs` reads the files.
+`configure` is called once by every process that the platform starts; `gnomon logs` reads the files, those that were
+renamed because they were full as well.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from gnomon.telemetry.log_files import LogFile
+from gnomon.telemetry.log_files import LogFile, generations
 
 # Anchored at the end, so that `tokens_per_s` is kept; `pass` is a word of its own, so that `bypass` is.
 _SECRET_NAME = re.compile(
@@ -127,20 +129,42 @@ def read_logs(folder: Path, *, component: str | None = None, lines: int = 100) -
     """Return the newest log lines of all components, oldest first; a torn last line is skipped.
 
     Args:
-        folder: Folder of the log files, one `<component>.jsonl` each.
+        folder: Folder of the log files, `<component>.jsonl` and its older generations.
         component: Only this part.
         lines: How many at most, of all components together.
 
     Returns:
         One mapping of fields per line.
     """
-    pattern = f"{component or '*'}.jsonl"
-    entries = [entry for path in sorted(folder.glob(pattern)) for entry in _parsed(path, lines)]
+    found = folder.glob(f"{component or '*'}.jsonl*")  # also where the newest file was renamed just now
+    paths = sorted({path.with_name(path.name.partition(".jsonl")[0] + ".jsonl") for path in found})
+    entries = [entry for path in paths for entry in _parsed(_newest(path, lines))]
     return sorted(entries, key=lambda entry: str(entry.get("timestamp", "")))[-lines:]
 
 
-def _parsed(path: Path, lines: int) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+def _newest(path: Path, lines: int) -> list[str]:
+    """Return the newest lines of a file and its older generations, oldest first.
+
+    Read from the newest on: a file that is renamed meanwhile is met twice, which its inode tells, and never missed.
+    """
+    found: list[str] = []
+    seen: set[int] = set()
+    for file in generations(path):
+        try:
+            with file.open(encoding="utf-8", errors="replace") as opened:
+                inode = os.fstat(opened.fileno()).st_ino
+                if inode not in seen:
+                    seen.add(inode)
+                    found = [*opened.read().splitlines(), *found]
+        except FileNotFoundError:
+            continue
+        if len(found) >= lines:
+            break
+    return found[-lines:]
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:

@@ -110,6 +110,10 @@ class MemoryStates:
         """Return all documents of a kind by name."""
         return dict(sorted(self._documents.get(kind, {}).items()))
 
+    def take(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Remove a document and return it, or None."""
+        return self._documents.get(kind, {}).pop(name, None)
+
 
 class MemoryAliases:
     """Champions of models, whose versions are numbers without artifacts."""

@@ -42,6 +42,7 @@ class OfflineStoreContract:
         assert store.version("payments") == -1
         assert store.tables() == []
         assert not store.contains("payments", "b1")
+        assert store.committed("payments", "b1") is None
 
     @pytest.mark.parametrize("question", ["schema", "read", "files"])
     def test_an_absent_table_cannot_be_read(self, store: OfflineStore, question: str) -> None:
@@ -67,6 +68,31 @@ class OfflineStoreContract:
         assert not store.contains("payments", "b2")
         assert store.version("payments") == 5
         assert store.read("payments").num_rows == 7
+
+    def test_a_note_is_kept_with_its_batch(self, store: OfflineStore) -> None:
+        note = {"by": "ö", "rows": {"a": 1}}
+        assert store.append("payments", event_rows([1, 2]), "b1", note=note).note == note
+        assert store.append("payments", event_rows([1]), "b1", note={"by": "another"}).note == note
+        store.commit("payments", event_rows([]).schema, [], "b2")
+        kept, none = store.committed("payments", "b1"), store.committed("payments", "b2")
+        assert kept is not None
+        assert none is not None
+        assert (kept.version, kept.rows, kept.repeated, kept.note) == (0, 2, True, note)
+        assert (none.version, none.rows, none.repeated, none.note) == (1, 0, True, {})
+        assert store.committed("payments", "b3") is None
+
+    def test_a_commit_is_found_by_every_batch_that_it_is_made_of(self, store: OfflineStore) -> None:
+        note = {"pushes": [1, 2]}
+        store.append("payments", event_rows([1]), "b0", expected_version=-1)
+        store.append(
+            "payments", event_rows([2, 3]), "group", expected_version=0, note=note, further_ids=["b1", "b2"]
+        )  # fmt: skip
+        for batch_id in ("group", "b1", "b2"):
+            found = store.committed("payments", batch_id)
+            assert found is not None, batch_id
+            assert (found.version, found.rows, found.note) == (1, 2, note)
+        assert store.append("payments", event_rows([9]), "b2").repeated
+        assert store.read("payments").num_rows == 3
 
     def test_batch_ids_belong_to_their_table(self, store: OfflineStore) -> None:
         store.append("payments", event_rows([1]), "b1")

@@ -15,6 +15,7 @@ from gnomon.contracts.columns import Dtype
 from gnomon.contracts.layouts import ViewLayout
 from gnomon.contracts.online_store import OnlineStore, ReadPlan, Status, WriteResult
 from gnomon.errors import InvalidInput
+from gnomon.testing.online_deletion_contract import OnlineDeletionContract
 from gnomon.testing.online_rows import NOW_US, layout_of, plan_of, read, table_of, values_of
 
 MakeStore = Callable[[], OnlineStore]
@@ -26,7 +27,7 @@ def _write_in_process(make_store: MakeStore, layout: ViewLayout, rows: Sequence[
         store.write(layout, table_of(layout, rows[start : start + 100]))
 
 
-class OnlineStoreContract:
+class OnlineStoreContract(OnlineDeletionContract):
     """What every online store does."""
 
     @pytest.fixture
@@ -159,6 +160,7 @@ class OnlineStoreContract:
     def test_clear_removes_one_view(self, store: OnlineStore) -> None:
         """And an entity without any view is unknown again."""
         one, two = layout_of({"i": "int64"}), layout_of({"f": "float64"}, view="visits")
+        assert store.clear(one) == 0
         store.write(one, table_of(one, [{"id": n, "at": 1, "i": n} for n in range(2500)]))
         store.write(two, table_of(two, [{"id": 1, "at": 1, "f": 1.0}]))
         assert store.clear(one) == 2500
@@ -233,6 +235,10 @@ class OnlineStoreContract:
             with pytest.raises(InvalidInput) as error:
                 store.write(layout, bad)
             assert named in error.value.message
+            if "'i'" not in named:  # a deletion reads no features
+                with pytest.raises(InvalidInput) as error:
+                    store.delete(layout, bad)
+                assert named in error.value.message
         assert read(store, [layout], 1).status.tolist() == [[Status.MISSING_ENTITY]]
 
     def test_concurrent_writers_leave_the_newest(self, make_store: MakeStore) -> None:

@@ -108,6 +108,16 @@ class DefinitionStoreContract:
         store.apply(small_app("fraud", prefix="f_"), actor="ann")
         assert store.apply(small_app("churn"), actor="bob").revision == 1
 
+    def test_revisions_are_kept_newest_first(self, store: DefinitionStore) -> None:
+        assert store.revisions("fraud") == []
+        windows = ["7d", "1d", "7d"]
+        for window in windows:
+            store.apply(small_app("fraud", window), actor="ann")
+        store.apply(small_app("churn", prefix="c_"), actor="ann")
+        found = store.revisions("fraud")
+        assert [applied.revision for applied in found] == [3, 2, 1]
+        assert [applied.app for applied in found] == [small_app("fraud", window) for window in reversed(windows)]
+
     def test_unknown_hash_is_not_found(self, store: DefinitionStore) -> None:
         with pytest.raises(NotFound, match="0000"):
             store.revision("0" * 64)
@@ -170,6 +180,24 @@ class StateStoreContract:
         assert document is not None
         assert document["a"] == document["b"]
 
+    def test_what_is_taken_is_gone(self, store: StateStore) -> None:
+        for kind in ("code", "monitor"):
+            store.put(kind, "a", {"of": kind})
+        assert store.take("code", "a") == {"of": "code"}
+        assert store.take("code", "a") is None
+        assert store.get("code", "a") is None
+        assert store.get("monitor", "a") == {"of": "monitor"}
+
+    def test_one_taker_gets_it(self, store: StateStore, open_store: StatesOpener) -> None:
+        for number in range(5):
+            store.put("code", str(number), {"number": number})
+        answers = race(open_store, _take, racers=RACERS, rounds=5)
+        assert [sum(of_round) for of_round in answers] == [1] * 5
+
 
 def _put_same(store: StateStore, number: int, racer: int) -> None:
     store.put("monitor", "fraud", {"a": racer, "b": racer, "round": number})
+
+
+def _take(store: StateStore, number: int, racer: int) -> bool:
+    return store.take("code", str(number)) is not None

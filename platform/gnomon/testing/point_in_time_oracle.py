@@ -6,6 +6,8 @@ rules.
 
 from __future__ import annotations
 
+import collections
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,7 +63,6 @@ def view_row(
         row for row in visible_rows(rows, at_us)
         if all(entity[k] is not None and row[k] == entity[k] for k in keys) and row[EVENT_TIME] <= t_us
     ]  # fmt: skip
-    windowed = any(isinstance(f, Aggregation) for f in view.features)
     result: dict[str, Any] = {}
     for feature in view.features:
         default = feature.default if view.on_expired == "default" else None
@@ -71,25 +72,33 @@ def view_row(
             else:
                 result[feature.name] = _without_nan(mine[-1][feature.column])
         elif isinstance(feature, Aggregation):
-            result[feature.name] = aggregation(feature, mine, t_us, evaluate)
-            if windowed and not mine and default is not None:
-                result[feature.name] = default
+            result[feature.name] = aggregation(feature, mine, t_us, evaluate) if mine else default
     return result
 
 
 def aggregation(feature: Aggregation, mine: Sequence[Row], t_us: int, evaluate: Evaluate) -> Any:
     """Return one statistic of an entity's visible rows, which are in the order of time."""
-    start = t_us - duration_us(feature.window)
-    window = [row for row in mine if start < row[EVENT_TIME] <= t_us]
+    end = t_us - (0 if feature.lag is None else duration_us(feature.lag))
+    start = end - duration_us(feature.window)
+    window = [row for row in mine if start < row[EVENT_TIME] <= end]
     if feature.where is not None:
         window = [row for row in window if evaluate(feature.where, row) is True]
-    if feature.column == "*":
-        return len(window)
     of = feature.column
-    values = [_without_nan(row[of] if isinstance(of, str) else evaluate(of, row)) for row in window]
-    values = [value for value in values if value is not None]
+    if of != "*":
+        values = [_without_nan(row[of] if isinstance(of, str) else evaluate(of, row)) for row in window]
+        window = [row for row, value in zip(window, values, strict=True) if value is not None]
+        values = [value for value in values if value is not None]
+    if feature.function == "time_since_last":
+        return (t_us - int(window[-1][EVENT_TIME])) / 1e6 if window else None
+    if of == "*":
+        return len(window)
+    if feature.function in ("last_k", "top_k"):
+        return _json_list(feature, values)
     if not isinstance(of, str) and feature.function not in ("count", "count_distinct"):
         values = [float(value) for value in values]
+    if feature.function == "quantile":
+        assert feature.q is not None, "a quantile has q by its definition"
+        return _quantile([float(value) for value in values], feature.q)
     return _STATISTICS[feature.function](values)
 
 
@@ -118,11 +127,41 @@ def _sum(values: list[Any]) -> Any:
     return total if -(2**63) <= total < 2**63 else None
 
 
-def _std(values: list[Any]) -> float | None:
+def _var(values: list[Any]) -> float | None:
     if len(values) < 2:
         return None
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _std(values: list[Any]) -> float | None:
+    variance = _var(values)
+    return None if variance is None else math.sqrt(variance)
+
+
+def _quantile(values: list[float], q: float) -> float | None:
+    if not values:
+        return None
+    ascending, rank = sorted(values), (len(values) - 1) * q
+    low, high, weight = ascending[math.floor(rank)], ascending[math.ceil(rank)], rank - math.floor(rank)
+    if weight == 0 or low == high:
+        return low
+    if not math.isfinite(high - low):
+        return _without_nan(low * (1 - weight) + high * weight)  # type: ignore[no-any-return]
+    return low + (high - low) * weight if weight < 0.5 else high - (high - low) * (1 - weight)
+
+
+def _json_list(feature: Aggregation, values: list[Any]) -> str | None:
+    if not values:
+        return None
+    if feature.function == "last_k":
+        chosen = values[::-1]
+    else:
+        often = collections.Counter(v + 0.0 if isinstance(v, float) else v for v in values)
+        chosen = sorted(often, key=lambda value: (-often[value], value))
+    infinite = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    named = [infinite.get(v, v) if isinstance(v, float) else v for v in chosen[: feature.k]]
+    return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
 
 
 _STATISTICS: dict[str, Callable[[list[Any]], Any]] = {
@@ -131,6 +170,7 @@ _STATISTICS: dict[str, Callable[[list[Any]], Any]] = {
     "sum": _sum,
     "mean": lambda values: math.fsum(values) / len(values) if values else None,
     "std": _std,
+    "var": _var,
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
     "first": lambda values: values[0] if values else None,

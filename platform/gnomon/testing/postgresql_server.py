@@ -9,13 +9,14 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gnomon.runtime.processes import free_ports
 
 _PATIENCE_S = 60
 _USERS = ("postgres", "nobody")
@@ -40,7 +41,7 @@ def postgresql_server(programs: Path) -> Iterator[str]:
     Raises:
         RuntimeError: It does not start; the message holds its log.
     """
-    folder, password, port = Path(tempfile.mkdtemp(prefix="gnomon-pg-")), secrets.token_urlsafe(16), _free_port()
+    folder, password, port = Path(tempfile.mkdtemp(prefix="gnomon-pg-")), secrets.token_urlsafe(16), free_ports(1)[0]
     (folder / "password").write_text(password)
     as_user = ["setpriv", "--pdeathsig", "INT"]
     if os.geteuid() == 0:  # the server refuses to run as root
@@ -62,12 +63,6 @@ def postgresql_server(programs: Path) -> Iterator[str]:
         server.send_signal(signal.SIGQUIT)  # at once: the folder goes too
         server.wait(_PATIENCE_S)
         shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _give_away(folder: Path, user: str) -> bool:

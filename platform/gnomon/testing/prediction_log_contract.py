@@ -6,12 +6,12 @@ Subclass `PredictionLogContract` and override the fixture `log`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from gnomon.contracts.predictions import Outcome, PredictionLog, PredictionRecord
+from gnomon.contracts.predictions import Outcome, PredictionLog, PredictionPage, PredictionRecord
 from gnomon.errors import InvalidInput
 
 _INPUTS: Mapping[str, Any] = {"spend.mean": 1.5, "spend.city": "Bern", "amount": 2.0}
@@ -28,6 +28,18 @@ def record(
         "output": 0.25, "latency_us": 180,
     }  # fmt: skip
     return PredictionRecord(**(fields | changes))
+
+
+def _pages(log: PredictionLog, after_us: int, until_us: int, limit: int) -> Iterator[PredictionPage]:
+    """Read page after page, each from where the one before ended."""
+    before = None
+    while True:
+        page = log.page("fraud", after_us, until_us, limit=limit, before=before)
+        yield page
+        if page.is_last:
+            return
+        last = page.rows.to_pylist()[-1]
+        before = (last["time_us"], last["prediction_id"])
 
 
 class PredictionLogContract:
@@ -79,6 +91,38 @@ class PredictionLogContract:
         log.append("fraud", [record("b", 2, {"x": "one"}), record("c", 3, {"x": "two"})], "b2")
         assert log.read("fraud", 0, 100)["x"].to_pylist() == [None, "one", "two"]
         assert log.read("fraud", 0, 1)["x"].to_pylist() == [1.0]
+
+    def test_pages_are_the_period_newest_first(self, log: PredictionLog) -> None:
+        log.append("fraud", [record(f"p{n}", 10 + n // 3) for n in (4, 2, 7, 1)], "b1")
+        log.append("fraud", [record(f"p{n}", 10 + n // 3) for n in (0, 8, 3, 6, 5)], "b2")
+        log.append("fraud", [record("p1", 13), record("early", 9), record("late", 14)], "b3")
+        log.append_outcomes("fraud", [Outcome("p3", 1.0, 12)], "o1")
+        whole = log.read("fraud", 9, 13).to_pylist()[::-1]
+        pages = list(_pages(log, 9, 13, limit=2))
+        assert [row for page in pages for row in page.rows.to_pylist()] == whole
+        assert [row["prediction_id"] for row in whole] == ["p1", "p8", "p7", "p6", "p5", "p4", "p3", "p2", "p0"]
+        assert [page.rows.num_rows for page in pages] == [2, 2, 2, 2, 1]
+        assert {page.total for page in pages} == {9}
+        assert [page.is_last for page in pages] == [False] * 4 + [True]
+
+    def test_a_page_may_be_empty_or_hold_all(self, log: PredictionLog) -> None:
+        nothing = log.page("fraud", 0, 100, limit=5)
+        assert (nothing.rows.num_rows, nothing.total, nothing.is_last) == (0, 0, True)
+        log.append("fraud", [record("a", 10), record("b", 10)], "b1")
+        none = log.page("fraud", 0, 100, limit=0)
+        assert (none.rows.num_rows, none.total, none.is_last) == (0, 2, False)
+        both = log.page("fraud", 0, 100, limit=2)
+        assert (both.rows["prediction_id"].to_pylist(), both.is_last) == (["b", "a"], True)
+        assert log.page("fraud", 0, 100, limit=2, before=(10, "a")).rows.num_rows == 0
+        assert log.page("fraud", 10, 100, limit=2).total == 0
+
+    def test_what_is_logged_between_two_pages_moves_nothing(self, log: PredictionLog) -> None:
+        log.append("fraud", [record(f"p{n}", 10) for n in range(4)], "b1")
+        first = log.page("fraud", 0, 100, limit=2)
+        log.append("fraud", [record("new", 20)], "b2")
+        second = log.page("fraud", 0, 100, limit=2, before=(10, "p2"))
+        found = [page.rows["prediction_id"].to_pylist() for page in (first, second)]
+        assert found == [["p3", "p2"], ["p1", "p0"]]
 
     def test_outcomes_join_by_id(self, log: PredictionLog) -> None:
         assert log.append_outcomes("fraud", [Outcome("b", 1.0, 15), Outcome("unknown", 0.0, 15)], "o1") == 2

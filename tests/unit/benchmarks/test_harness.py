@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.benchmarks.contestant import PeakMemory, time_runs
 from tests.benchmarks.environments import MissingEnvironmentError, OurEnvironment, PinnedEnvironment
 from tests.benchmarks.harness import Entrant, Measurements, Quantity, Scenario, Timing, measure
 from tests.benchmarks.report import as_json, machine_facts, show, times_better
@@ -179,6 +180,42 @@ def test_contestants_must_give_the_same_answers(tmp_path: Path) -> None:
     states = {name: standing.state for name, standing in found.standings.items()}
     assert states == {"ours": "measured", "same": "measured", "other": "failed"}
     assert "its answer is 8.0, ours 7.0" in found.standings["other"].reason
+
+
+def test_quick_rounds_leave_large_scenarios_out(tmp_path: Path) -> None:
+    """Contestants are told of those that are measured, so that they prepare no more than that."""
+    numbers = '{"p50_us": 1.0, "rps": 1.0}'
+    told = "(Path(world['folder']) / 'told').write_text(str(world['scenarios']))"
+    entrant = _entrant(tmp_path, "ours", numbers, prepare=told)
+    large = (Scenario("one", {"what": "one"}), Scenario("two", {"what": "two"}, in_quick_rounds=False))
+    _, found = _measured(tmp_path, [entrant], repeats=1, scenarios=large)
+    assert [name for _, name in found.rounds[0]] == ["one"]
+    assert (tmp_path / "work" / "ours" / "told").read_text() == "[{'what': 'one'}]"
+
+
+def test_long_work_is_repeated_until_the_budget_is_spent() -> None:
+    done: list[str] = []
+    numbers, last = time_runs(lambda: done.append("work") or len(done), 0.05, lambda: done.append("between"))
+    assert done[:6] == ["between", "work"] * 3
+    assert last == len(done)
+    assert 0 < numbers["peak_mib"] < 100_000
+    assert {"seconds", "first_s", "cpu_s"} < numbers.keys()
+
+
+def test_work_that_takes_longer_than_the_budget_is_done_once() -> None:
+    done: list[int] = []
+    time_runs(lambda: done.append(sum(range(100_000))), 1e-9)
+    assert len(done) == 1
+
+
+def test_the_peak_of_memory_is_counted_from_its_beginning() -> None:
+    before = bytearray(200 << 20)
+    del before
+    low = PeakMemory().mib()
+    memory = PeakMemory()
+    during = bytearray(b"x") * (100 << 20)
+    del during
+    assert memory.mib() - low > 90
 
 
 def test_an_environment_is_made_once_and_again_for_other_pins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The access token, and staying in the foreground, with real signals and a real process."""
+"""Staying in the foreground, with real signals and a real process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from gnomon.cli.platform_commands import access_token, stay
-from gnomon.errors import Unavailable
+from gnomon.cli.platform_commands import stay
 
 _SUPERVISOR = """
 import signal, sys
@@ -22,16 +20,6 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
-
-
-def test_a_home_without_a_token_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GNOMON_TOKEN", raising=False)
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path))
-    with pytest.raises(Unavailable, match="no access token") as caught:
-        access_token()
-    assert "gnomon up" in caught.value.hint
-    (tmp_path / "token").write_text("t\n")
-    assert access_token() == "t"
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import gnomon as gn
+from gnomon.contracts.apps import App
 from gnomon.contracts.deployments import CHAMPION
 from gnomon.contracts.platform_state import Applied
 from gnomon.control_plane.execution import ControlPorts
@@ -162,3 +164,30 @@ def test_cancel_stops_a_worker_of_an_earlier_loop(platform: Platform) -> None:
     platform.restart()
     platform.step()
     assert platform.workers.processes == set()
+
+
+class RecordedKeeper:
+    """Remembers what was wanted of the stream consumer."""
+
+    def __init__(self) -> None:
+        self.wanted: list[bool] = []
+
+    def keep(self, *, wanted: bool) -> None:
+        self.wanted.append(wanted)
+
+
+def test_the_stream_consumer_runs_while_a_view_is_fresh(platform: Platform) -> None:
+    keeper = RecordedKeeper()
+    ports = ControlPorts(
+        platform.definitions, platform.registry, platform.operations, platform.states, platform.workers,
+        platform.endpoints, keeper,
+    )  # fmt: skip
+    loop = ControlLoop(ports, platform.clock, platform.note, machine_clock=platform.clock)
+    loop.step()
+    source = gn.DataSource("events", path="*.csv", id="id", event_time="at")
+    user = gn.Entity("user", key="user")
+    fresh = gn.FeatureView("activity", entity=user, source=source, features=[gn.Column("n")], freshness="1s")
+    app = App.of("streamed", [source, user, fresh])
+    platform.definitions.apps().append(Applied(app, 1, app.content_hash(), datetime(2026, 1, 1, tzinfo=UTC)))
+    loop.step()
+    assert (keeper.wanted, platform.errors) == ([False, True], [])

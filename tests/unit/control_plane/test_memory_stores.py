@@ -68,6 +68,8 @@ def test_states_in_memory_answer_as_in_sql(tmp_path: Path) -> None:
         assert store.get("monitor", "b") == {"x": [2]}
         assert list(store.all("monitor").items()) == [("a", {}), ("b", {"x": [2]})]
         assert store.all("nothing") == {}
+        assert (store.take("endpoint", "a"), store.take("endpoint", "a")) == ({"y": 1}, None)
+        assert store.get("endpoint", "a") is None
     engine.dispose()
 
 

@@ -68,6 +68,23 @@ def test_work_of_an_older_lease_ends_at_its_next_report(parts: Parts) -> None:
     assert parts.operations.get("op").state == "succeeded"
 
 
+def test_ingest_whose_worker_died_at_its_end_reports_what_it_had_added(parts: Parts) -> None:
+    class Dies:
+        def get(self, kind: str, name: str) -> None:
+            return None
+
+        def put(self, kind: str, name: str, document: object) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_operation("op", 1, replace(parts, states=Dies()))
+    parts.operations.lease("op", 1)
+    run_operation("op", 2, parts)
+    result = parts.operations.get("op").result
+    assert result is not None
+    assert (result["rows_read"], result["rows_added"]) == (5, 5)
+
+
 def test_work_that_is_asked_to_stop_ends_at_its_next_report(parts: Parts) -> None:
     request = threading.Event()
     request.set()

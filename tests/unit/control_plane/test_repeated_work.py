@@ -45,9 +45,9 @@ class RandomTrainer:
         return Trained(save_tabular_mlp(request.work_folder / "model", design, weights), 1, 2, (0.5,))
 
 
-def app(folder: Path, holdout: float = 0.25) -> App:
+def app(folder: Path, holdout: float = 0.25, delay: str = "0d") -> App:
     source = gn.DataSource("pay", path="pay.csv", id="id", event_time="at")
-    label = gn.Label("fraud", source=source, delay="0d")
+    label = gn.Label("fraud", source=source, delay=delay)
     doubled = gn.RequestFeature("doubled", request={"amount": "float64"}, expression=gn.col("amount") * 2)
     model = gn.Model(
         "risk", label=label, features=[doubled], request={"amount": "float64"}, holdout=holdout,
@@ -141,6 +141,72 @@ def test_deploy_repeated_after_a_newer_training_keeps_its_version(parts: Parts) 
         deploy_version(asked, parts, str)
 
 
+@pytest.mark.parametrize("dies_at", ["its choice", "the alias"])
+def test_deploy_repeated_before_it_moved_the_alias_keeps_its_version(parts: Parts, dies_at: str) -> None:
+    train_version("one", "risk", parts, str)
+    serve(parts, 1)
+    asked = operation(parts, "deploy", "risk", "deploy")
+    dying = replace(
+        parts, **({"states": DiesAfterPut(parts)} if dies_at == "its choice" else {"registry": Unmoved(parts)})
+    )
+    with pytest.raises(KeyboardInterrupt):
+        deploy_version(asked, dying, str)
+    assert parts.registry.alias_history("risk") == []
+    train_version("two", "risk", parts, str)
+    assert deploy_version(asked, parts, str)["version"] == 1
+    assert [move.after for move in parts.registry.alias_history("risk")] == [1]
+
+
+def test_deploy_whose_lease_is_over_does_not_choose(parts: Parts) -> None:
+    def superseded(line: str) -> None:
+        raise KeyboardInterrupt
+
+    train_version("one", "risk", parts, str)
+    asked = operation(parts, "deploy", "risk", "deploy")
+    with pytest.raises(KeyboardInterrupt):
+        deploy_version(asked, parts, superseded)
+    train_version("two", "risk", parts, str)
+    serve(parts, 2)
+    assert deploy_version(asked, parts, str)["version"] == 2
+
+
+def test_retrain_repeated_before_it_moved_the_alias_promotes_its_own_version(
+    parts: Parts, trainer: RandomTrainer
+) -> None:  # fmt: skip
+    asked = operation(parts, "retrain", "risk", "again")
+    with pytest.raises(KeyboardInterrupt):
+        retrain_model(asked, replace(parts, registry=Unmoved(parts)), str)
+    train_version("newer", "risk", parts, str)
+    done = retrain_model(asked, parts, str)
+    assert (done["version"], done["promoted"], len(trainer.rows)) == (1, True, 2)
+    assert [move.after for move in parts.registry.alias_history("risk")] == [1]
+
+
+class Unmoved:
+    """The platform's registry, to a worker that is killed when it moves an alias."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._registry = parts.registry
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._registry, name)
+
+    def move_alias(self, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+
+class DiesAfterPut:
+    """The platform's states, to a worker that is killed right after it has put a document."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._states = parts.states
+        self.get, self.all = self._states.get, self._states.all
+
+    def put(self, kind: str, name: str, document: Mapping[str, object]) -> None:
+        self._states.put(kind, name, document)
+        raise KeyboardInterrupt
+
+
 def test_run_goes_on_with_the_definitions_that_it_started_with(
     parts: Parts, trainer: RandomTrainer, tmp_path: Path
 ) -> None:  # fmt: skip
@@ -155,6 +221,14 @@ def test_run_goes_on_with_the_definitions_that_it_started_with(
     done = train_version("run", "risk", parts, str)
     assert (trainer.rows, done.holdout_rows, done.version.lineage.app_hash) == ([30, 30], 10, before)
     assert train_version("later", "risk", parts, str).holdout_rows == 20
+
+
+def test_rows_whose_label_was_not_final_when_the_holdout_begins_are_not_learned(
+    parts: Parts, trainer: RandomTrainer, tmp_path: Path
+) -> None:  # fmt: skip
+    parts.definitions.apply(app(tmp_path, delay="4s"), actor="me")
+    done = train_version("run", "risk", parts, str)
+    assert (trainer.rows, done.train_rows, done.holdout_rows) == ([26], 26, 10)
 
 
 def test_monitor_looks_at_the_predictions_of_the_champion_only(parts: Parts) -> None:

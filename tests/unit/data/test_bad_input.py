@@ -159,6 +159,22 @@ def test_unknown_zone_and_format(root, take_in, options):
         take_in(source(**options))
 
 
+@pytest.mark.parametrize(("unit", "count"), [("epoch_s", 1), ("epoch_ms", 1000), ("epoch_us", 1_000_000)])
+@pytest.mark.parametrize("name", ["events.csv", "events.jsonl", "events.parquet"])
+def test_numbers_since_1970(root, take_in, offline, rejects, unit, count, name):
+    counts = [1_700_000_000 * count, -count, 10**18, None]
+    if name == "events.parquet":
+        pq.write_table(pa.table({"id": list("abcd"), "at": pa.array(counts, pa.int64())}), root / name)
+    else:
+        line = '{{"id": "{}", "at": {}}}' if name == "events.jsonl" else "{},{}"
+        null = "null" if name == "events.jsonl" else ""
+        lines = [line.format(i, null if at is None else at) for i, at in zip("abcd", counts, strict=True)]
+        (root / name).write_text("\n".join(["id,at"] * (name == "events.csv") + lines))
+    assert take_in(source(name, time_format=unit)).quarantined == {"null_event_time": 1, "type:at": 1}
+    stored = {row["id"]: row["at"].isoformat() for row in offline.read("events").to_pylist()}
+    assert stored == {"a": "2023-11-14T22:13:20+00:00", "b": "1969-12-31T23:59:59+00:00"}
+
+
 def test_all_rows_bad(root, take_in, offline):
     (root / "events.csv").write_text("id,at\n1,x\n2,y\n")
     report = take_in(source())

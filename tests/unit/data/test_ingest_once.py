@@ -103,6 +103,35 @@ def test_killed_between_the_two_commits(root, offline, clock, tmp_path):
     assert offline.read("events__quarantine").num_rows == 1
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_between_batches_the_report_is_of_the_whole_ingestion(root, take_in, offline, clock, tmp_path, moment):
+    class DiesAt(DeltaTables):
+        commits = 0
+
+        def append(self, table, *arguments, **options):
+            self.commits += table == "events"
+            if self.commits == 3 and moment == "before":
+                raise KeyboardInterrupt
+            done = super().append(table, *arguments, **options)
+            if self.commits == 3:
+                raise KeyboardInterrupt
+            return done
+
+    def rows(numbers):
+        return "".join(f"{n},2025-01-01T00:00:0{n}Z\n" for n in numbers)
+
+    for n in range(5):
+        (root / f"{n}.csv").write_text("id,at\n" + rows([n, n + 1, n + 1]) + ",2025-01-01T00:00:00Z\n")
+    common = {"local_rows": 10**9, "limits": Limits(batch_files=1), "ingestion_id": "one"}
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source("*.csv"), str(root), DiesAt(tmp_path / "tables"), clock, report=str, **common)
+    done = ingest(source("*.csv"), str(root), offline, clock, report=str, **common)
+    assert (done.batches, done.repeated_batches, done.rows_read) == (5, 0, 20)
+    assert (done.rows_added, done.duplicates, done.quarantined) == (6, 9, {"null_id": 5})
+    other = take_in(source("*.csv"), limits=Limits(batch_files=1))
+    assert (other.repeated_batches, other.rows_read, other.quarantined) == (5, 0, {})
+
+
 def test_a_rival_writer_makes_it_compare_again(root, offline, clock, tmp_path):
     pq.write_table(events(0, 10), root / "a.parquet")
     pq.write_table(events(5, 10), root / "b.parquet")

@@ -97,6 +97,11 @@ WINDOWED = [
     gn.Aggregation("s", "max", window="50s", name="top"),
     gn.Aggregation("n", "sum", window="5s", name="total", where=gn.col("n") > 0),
     gn.Derived("ratio", gn.col("mean") / gn.col("rows")),
+    gn.Aggregation("n", "last_k", k=2, window="20s", lag="60s", name="before"),
+    gn.Aggregation("s", "top_k", k=2, window="50s", name="texts"),
+    gn.Derived("texts_or_none", gn.col("texts").fill_null("[]"), dtype="string"),
+    gn.Aggregation("x", "quantile", q=0.5, window="20s", lag="9s", name="median"),
+    gn.Aggregation("n", "time_since_last", window="50s", name="quiet_s"),
 ]
 SIMPLE = [
     gn.Column("n", default=-7),

@@ -22,15 +22,22 @@ from gnomon.storage.delta_tables import DeltaTables
 from gnomon.testing.point_in_time_oracle import view_row
 
 S = 1_000_000
-LOOKUPS = ("spend.n", "sums.total", "newest.amount", "sums.both", "sums.rows", "pair.rows")
+LOOKUPS = (
+    "spend.n", "sums.total", "newest.amount", "sums.both", "sums.rows", "pair.rows", "spend.quiet_s", "spend.before",
+    "spend.amounts", "spend.median",
+)  # fmt: skip
 
 
 def payments_app() -> App:
     source = gn.DataSource("pay", path="x.parquet", id="id", event_time="at")
     customer, shop = gn.Entity("customer", key="c"), gn.Entity("shop", key="shop")
-    spend = gn.FeatureView(
-        "spend", entity=customer, source=source, features=[gn.Aggregation("*", "count", window="60s", name="n")]
-    )
+    spend = gn.FeatureView("spend", entity=customer, source=source, features=[
+        gn.Aggregation("*", "count", window="60s", name="n"),
+        gn.Aggregation("*", "time_since_last", window="60s", name="quiet_s"),
+        gn.Aggregation("amount", "last_k", k=3, window="60s", lag="90s", name="before"),
+        gn.Aggregation("amount", "top_k", k=2, window="60s", name="amounts"),
+        gn.Aggregation("amount", "quantile", q=0.5, window="60s", lag="10s", name="median"),
+    ])  # fmt: skip
     sums = gn.FeatureView("sums", entity=customer, source=source, features=[
         gn.Aggregation("amount", "sum", window="30s", name="total"),
         gn.Aggregation("*", "count", window="100s", name="rows"),
@@ -120,6 +127,16 @@ def test_local_join_equals_the_oracle(offline: tuple[DeltaTables, list[dict[str,
     found = point_in_time_join(app, tables, requests_table(asked), LOOKUPS, local_rows=1_000_000)
     assert found.column_names == list(LOOKUPS)
     assert found.to_pydict() == oracle(app, rows, asked)
+
+
+def test_events_that_only_a_lagged_window_reaches_are_read(offline: tuple[DeltaTables, list[dict[str, Any]]]) -> None:
+    """No request is early, so that a reader that forgot the lag would leave out what `spend.before` is about."""
+    tables, rows = offline
+    app, asked = payments_app(), [r | {REQUEST_TIME: (340 + i % 5) * S} for i, r in enumerate(label_requests(40))]
+    found = point_in_time_join(app, tables, requests_table(asked), ["spend.before"], local_rows=10**6)
+    wanted = oracle(app, rows, asked)
+    assert found["spend.before"].to_pylist() == wanted["spend.before"]
+    assert any(wanted["spend.before"])
 
 
 @pytest.mark.cluster

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import gnomon as gn
 from gnomon.contracts.apps import App
 from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
 from gnomon.errors import InvalidDefinition, InvalidInput, NotFound
-from gnomon.features.event_columns import timestamps
+from gnomon.features.event_columns import times_us, timestamps
 from gnomon.features.training_sets import TrainingSet, build_training_set
 from gnomon.storage.delta_tables import DeltaTables
 
@@ -249,6 +251,32 @@ def test_the_holdout_is_later_and_ties_stay_together() -> None:
 def test_purged_rows_are_on_neither_side() -> None:
     assert split_counts(times_only(1, 2, 3, 4, 5), 0.2, purge_s=2) == (2, 1)
     assert split_counts(times_only(1, 2, 3, 4, 5), 0.2, purge_s=1) == (3, 1)
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=2, max_size=40), st.floats(0.01, 0.99), st.integers(0, 20)
+)  # fmt: skip
+def test_no_label_is_learned_that_was_not_final_when_the_holdout_begins(
+    seconds: list[int], holdout: float, delay_s: int
+) -> None:  # fmt: skip
+    assume(min(seconds) < max(seconds))
+    made = times_only(*sorted(seconds))
+    first_us = times_us(made.split(holdout)[1], EVENT_TIME).min()
+    if min(seconds) * S + delay_s * S >= first_us and delay_s:
+        with pytest.raises(InvalidInput, match="was final"):
+            made.split(holdout, purge_us=delay_s * S)
+        return
+    train, held_out = made.split(holdout, purge_us=delay_s * S)
+    assert times_us(held_out, EVENT_TIME).min() == first_us
+    learned = times_us(train, EVENT_TIME)
+    assert not (learned + delay_s * S > first_us).any()
+    left_out = times_us(made.table, EVENT_TIME)[len(learned) : len(seconds) - held_out.num_rows]
+    assert (left_out + delay_s * S >= first_us).all(), "a label that was final is not learned"
+
+
+def test_a_delay_longer_than_the_rows_leaves_none_to_learn() -> None:
+    with pytest.raises(InvalidInput, match="none of 4 label rows was final 9s before the first of 1 held-out rows"):
+        times_only(1, 2, 3, 4, 5).split(0.2, purge_us=9 * S)
 
 
 @pytest.mark.parametrize("made", [times_only(1), times_only(2, 2, 2)])

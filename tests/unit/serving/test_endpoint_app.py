@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from gnomon.contracts.predictions import PredictionRecord
 from gnomon.errors import GnomonError, Unavailable
+from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.serving.endpoint_app import BODY_LIMIT_BYTES, EndpointApp
 from gnomon.serving.parts import ServingParts
 from gnomon.serving.request_path import Answer, RequestPath
@@ -144,9 +149,9 @@ class SlowPath(RequestPath):
         self.__dict__ = path.__dict__
         self.pause_s = pause_s
 
-    def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
+    def answer_many(self, bodies: Sequence[bytes], deadline_s: float = math.inf) -> list[Answer | GnomonError]:
         time.sleep(self.pause_s)
-        return super().answer_many(bodies)
+        return super().answer_many(bodies, deadline_s)
 
 
 def test_slow_requests_leave_the_loop_free_and_meet_the_deadline(
@@ -167,10 +172,102 @@ def test_slow_requests_leave_the_loop_free_and_meet_the_deadline(
         return await asyncio.gather(*asked), pause_s
 
     answers, pause_s = asyncio.run(several())
-    assert [(status, body["error"]["code"]) for status, _, body in answers] == [(504, "unavailable")] * 4
+    assert [(status, body["error"]["code"]) for status, _, body in answers] == [(504, "timeout")] * 4
     assert pause_s < 0.4, "the health check waited for the slow requests"
     slow.pause_s = 0.0
     assert call(app, "POST", "/predict", rows(world.ROW))[0] == 200
+
+
+class Late:
+    """A stage of the request path that takes longer than the deadline, and then answers as the real one."""
+
+    def __init__(self, real: Any, pause_s: float) -> None:
+        self._real = real
+        self._pause_s = pause_s
+
+    def _paused(self, method: str, *values: Any) -> Any:
+        time.sleep(self._pause_s)
+        return getattr(self._real, method)(*values)
+
+    def predict(self, columns: Any) -> Any:
+        return self._paused("predict", columns)
+
+    def compute(self, columns: Any, rows: int | None = None) -> Any:
+        return self._paused("compute", columns, rows)
+
+    def read(self, plan: Any, keys: Any, now_us: int, timeout_s: float | None = None) -> Any:
+        return self._paused("read", plan, keys, now_us)
+
+
+class Logged(list[PredictionRecord]):
+    """A sink that keeps what it is given."""
+
+    def put(self, record: PredictionRecord) -> None:
+        self.append(record)
+
+    def flush(self) -> None:
+        """Everything is here already."""
+
+
+@pytest.mark.parametrize("stage", ["_online", "_features", "_predictor"])
+@pytest.mark.parametrize("inline", [True, False])
+def test_the_deadline_holds_after_every_stage(
+    world: ModuleType, folder: Path, parts: ServingParts, counts: Counts, stage: str, inline: bool
+) -> None:
+    logged = Logged()
+    path = load_request_path(world.target_of(folder), parts, logged)
+    setattr(path, stage, Late(getattr(path, stage), 0.3))
+    app = EndpointApp(path, world.TOKEN, 0.2, lambda: None, counts)
+    app._is_quick = inline
+    status, _, body = call(app, "POST", "/predict", rows(world.ROW))
+    assert (status, body["error"]["code"], body["error"]["retryable"]) == (504, "timeout", True)
+    assert counts.failures == ["timeout"]
+    app._threads.shutdown(wait=True)
+    assert logged == [], "nobody got that prediction"
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and requests, and never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    taken: list[socket.socket] = []
+
+    def take() -> None:
+        while True:
+            try:
+                taken.append(server.accept()[0])
+            except OSError:
+                return
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+    for connection in taken:
+        connection.close()
+
+
+@pytest.mark.parametrize("password", ["", ":secret@"])
+def test_a_store_that_never_answers_is_waited_for_until_the_deadline_only(
+    path: RequestPath, world: ModuleType, counts: Counts, silent_server: int, password: str
+) -> None:
+    never_s = 3600.0  # the store's own deadline; without the request's this test would take that long
+    path._online = RedisOnlineStore(f"redis://{password}127.0.0.1:{silent_server}/0", "test", never_s)
+    app = EndpointApp(path, world.TOKEN, 0.2, lambda: None, counts)
+    status, _, body = call(app, "POST", "/predict", rows(world.ROW))
+    assert (status, body["error"]["code"]) == (504, "timeout")
+    assert "the online store" in body["error"]["message"]
+
+
+def test_a_store_that_is_slower_than_its_own_deadline_is_unavailable(
+    path: RequestPath, world: ModuleType, counts: Counts, silent_server: int
+) -> None:
+    path._online = RedisOnlineStore(f"redis://127.0.0.1:{silent_server}/0", "test", 0.1)
+    app = EndpointApp(path, world.TOKEN, 60.0, lambda: None, counts)
+    status, _, body = call(app, "POST", "/predict", rows(world.ROW))
+    assert (status, body["error"]["code"]) == (503, "unavailable")
 
 
 def test_requests_that_come_together_are_answered_together(app: EndpointApp, world: ModuleType, counts: Counts) -> None:
@@ -200,7 +297,7 @@ def test_a_dead_store_makes_it_unready_and_requests_retryable(
 
 def test_an_unexpected_error_is_ours_and_tells_no_secrets(path: RequestPath, world: ModuleType, counts: Counts) -> None:
     class Failing(SlowPath):
-        def answer_many(self, bodies: Sequence[bytes]) -> list[Answer | GnomonError]:
+        def answer_many(self, bodies: Sequence[bytes], deadline_s: float = math.inf) -> list[Answer | GnomonError]:
             raise ZeroDivisionError("secret")
 
     app = EndpointApp(Failing(path, 0), world.TOKEN, 0.5, lambda: None, counts)

@@ -106,3 +106,22 @@ def test_a_traceback_has_no_local_variables(tmp_path: Path) -> None:
     assert TOKEN not in text
     assert "ZeroDivisionError" in text
     assert "answer" in text, "the frames are there"
+
+
+def test_lines_come_back_from_older_files_too(tmp_path: Path) -> None:
+    path = tmp_path / "part.jsonl"
+    configure("part", "info", tmp_path)
+    for number in range(3):
+        logger().info("line", number=number)
+        path.rename(tmp_path / f"part.jsonl.{3 - number}")  # the logger follows
+    logger().info("line", number=3)
+    assert [line["number"] for line in read_logs(tmp_path)] == [0, 1, 2, 3]
+    assert [line["number"] for line in read_logs(tmp_path, component="part", lines=2)] == [2, 3]
+    assert read_logs(tmp_path, component="par") == []
+
+
+def test_a_part_whose_newest_file_was_just_renamed_is_read(tmp_path: Path) -> None:
+    configure("part", "info", tmp_path)
+    logger().info("line", number=0)
+    (tmp_path / "part.jsonl").rename(tmp_path / "part.jsonl.1")
+    assert [line["number"] for line in read_logs(tmp_path)] == [0]

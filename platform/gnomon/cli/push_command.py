@@ -1,0 +1,59 @@
+"""The command that sends events to a source."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import gnomon
+from gnomon.cli.output import Format, Output, console, show, table
+from gnomon.errors import NotFound
+
+_LINES, _BYTES = 5_000, 4 * 2**20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(push)
+
+
+def push(
+    source: Annotated[str, typer.Argument(help="Source that the events belong to.")],
+    file: Annotated[Path, typer.Option(help="JSON lines, one event a line; - reads standard input.")],
+    output: Output = Format.text,
+) -> None:
+    """Send events to a source; they are durable when this ends. Sent again, they add nothing."""
+    if str(file) != "-" and not file.is_file():
+        raise NotFound(f"there is no file '{file}'", "give the path of a file of JSON lines, or - for standard input")
+    with gnomon.connect() as client, sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
+        # Named by its content: who repeats the command after a lost answer gets the answer of the first time.
+        reports = [client.push(source, part, batch_id=hashlib.sha256(part).hexdigest()[:32]) for part in _parts(lines)]
+    totals = {name: sum(r[name] for r in reports) for name in ("accepted", "duplicates", "quarantined")}
+    rejects = [reject for report in reports for reject in report["rejects"]]
+    show({"source": source, "pushes": len(reports), **totals, "rejects": rejects}, output, _pushed)
+
+
+def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    part: list[bytes] = []
+    size_bytes = 0
+    for line in lines:
+        if part and (len(part) == _LINES or size_bytes + len(line) > _BYTES):
+            yield b"".join(part)
+            part, size_bytes = [], 0
+        if line.strip():
+            part.append(line if line.endswith(b"\n") else line + b"\n")
+            size_bytes += len(line)
+    if part:
+        yield b"".join(part)
+
+
+def _pushed(result: dict[str, Any]) -> None:
+    columns = ["source", "accepted", "duplicates", "quarantined"]
+    table(columns, [[result[name] for name in columns]], empty="")
+    for reject in result["rejects"]:
+        console.print(f"  in quarantine for {reject['rule']}: {reject['reason']}", markup=False)
