@@ -77,6 +77,20 @@ def superseded_us(events: pa.Table) -> Int64s:
     return result
 
 
+def digests_decide(events: pa.Table) -> bool:
+    """Tell whether the digest decides on the order of two rows: versions that became known and were stored at once.
+
+    Rows with a null event id count as such.
+    """
+    ids = column(events, EVENT_ID)
+    if ids.null_count:
+        return True
+    rows = _rows_with_versions(pl.Series(ids))
+    keys = [times_us(events, INGESTED_AT)[rows], times_us(events, KNOWN_TIME)[rows], tie_ranks(events, EVENT_ID, rows)]
+    ordered = np.stack(keys)[:, np.lexsort(keys)]
+    return bool((ordered[:, 1:] == ordered[:, :-1]).all(axis=0).any())
+
+
 def _rows_with_versions(ids: pl.Series) -> Int64s:
     """Return the rows whose id occurs more than once; equal hashes of unequal ids may add rows, which harms nothing."""
     hashes = ids.hash().to_numpy()

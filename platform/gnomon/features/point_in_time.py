@@ -81,7 +81,7 @@ def _join_here(
     times = times_us(requests, REQUEST_TIME)
     earliest, latest = (int(times.min()), int(times.max())) if len(times) else (0, 0)
     events = read_view_events(
-        app, view, offline, version, earliest_us=earliest, latest_us=latest, names=names
+        app, view, offline, version, earliest_us=earliest, latest_us=latest, names=names, digests=False
     )  # fmt: skip
     return view_values(
         app, view, events, requests, names=names, as_of_us=as_of_us, chunk_pairs=chunk_pairs

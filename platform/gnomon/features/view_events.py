@@ -13,6 +13,7 @@ from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, 
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.offline_store import OfflineStore
 from gnomon.errors import NotFound
+from gnomon.features.event_order import digests_decide
 from gnomon.features.view_plans import longest_window_us, needed_features, source_columns, view_keys
 
 
@@ -60,7 +61,7 @@ def event_columns(app: App, view: FeatureView, names: Sequence[str] | None, sche
 
 def read_view_events(
     app: App, view: FeatureView, offline: OfflineStore, version: int, *, earliest_us: int, latest_us: int,
-    names: Sequence[str] | None = None, every_entity: bool = False,
+    names: Sequence[str] | None = None, every_entity: bool = False, digests: bool = True,
 ) -> pa.Table:  # fmt: skip
     """Read a view's events for requests between two times.
 
@@ -76,17 +77,32 @@ def read_view_events(
         latest_us: No request is later.
         names: Only what these features read.
         every_entity: Keep a row of every entity, also of those without an event in any window.
+        digests: Read the digests in any case. Otherwise they are read, after all others, only where the order of some
+            rows depends on them: they are the greatest part of most tables.
 
     Returns:
         Rows with the system columns and the columns that the features read.
     """
-    columns = event_columns(app, view, names, offline.schema(view.source, version=version))
-    window_us = longest_window_us(view)
-    if window_us is None:
+    schema = offline.schema(view.source, version=version)
+    columns, skeleton = event_columns(app, view, names, schema), _skeleton(app, view, schema)
+    after_us = None if (window_us := longest_window_us(view)) is None else earliest_us - window_us
+    if not digests and DIGEST in columns:
+        lean, lean_skeleton = ([name for name in some if name != DIGEST] for some in (columns, skeleton))
+        events = _read(view, offline, version, lean, lean_skeleton, after_us, latest_us, every_entity)
+        if not digests_decide(events):
+            return events
+        del events
+    return _read(view, offline, version, columns, skeleton, after_us, latest_us, every_entity)
+
+
+def _read(
+    view: FeatureView, offline: OfflineStore, version: int, columns: list[str], skeleton: list[str],
+    after_us: int | None, latest_us: int, every_entity: bool,
+) -> pa.Table:  # fmt: skip
+    """Read whole rows inside the windows, the skeleton of the others; without windows all rows are whole."""
+    if after_us is None:
         return offline.read(view.source, columns=columns, version=version)
-    after_us = earliest_us - window_us
     inside = offline.read(view.source, columns=columns, after_us=after_us, until_us=latest_us, version=version)
-    skeleton = _skeleton(app, view, offline.schema(view.source, version=version))
     before = offline.read(view.source, columns=skeleton, until_us=after_us, version=version)
     after = offline.read(view.source, columns=skeleton, after_us=latest_us, version=version)
     outside = [before, after]

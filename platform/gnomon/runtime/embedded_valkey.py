@@ -50,7 +50,9 @@ appendonly yes
 appendfsync everysec
 save ""
 shutdown-on-sigterm nosave force now
+hash-max-listpack-value 512
 """
+"""The last line: an entity of a few packed rows stays in one piece, in about half of the memory of a hash table."""
 
 
 class EmbeddedValkey:

@@ -29,7 +29,7 @@ class Server:
     def empty(self) -> None:
         """Remove everything, the content of the append-only file included."""
         self._client.config_set("appendonly", "no")
-        self._client.flushall()
+        self._client.execute_command("FLUSHALL", "SYNC")  # by default memory is freed later
         self._client.config_set("appendonly", "yes")
         while any(self._info("persistence")[f"aof_rewrite_{state}"] for state in ("in_progress", "scheduled")):
             time.sleep(_QUIET_S)

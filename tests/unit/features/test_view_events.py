@@ -9,7 +9,7 @@ import pytest
 
 import gnomon as gn
 from gnomon.contracts.apps import App
-from gnomon.contracts.columns import EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
+from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
 from gnomon.contracts.features import FeatureView
 from gnomon.features.event_columns import timestamps
 from gnomon.features.view_events import read_view_events
@@ -33,7 +33,8 @@ def _stored(rows: list[tuple[str | None, int]]) -> pa.Table:
     times = timestamps(pa.array([at * S for _, at in rows], pa.int64()))
     return pa.table({
         "c": [1] * len(rows), "x": [1.0] * len(rows), EVENT_ID: pa.array([name for name, _ in rows], pa.string()),
-        EVENT_TIME: times, KNOWN_TIME: times, INGESTED_AT: times,
+        EVENT_TIME: times, KNOWN_TIME: times, INGESTED_AT: timestamps(pa.array([0] * len(rows), pa.int64())),
+        DIGEST: [f"{i:032x}" for i in range(len(rows))],
     })  # fmt: skip
 
 
@@ -51,3 +52,26 @@ def test_versions_outside_the_windows_are_read_and_no_other_rows(tmp_path: Path,
     )
     pairs = zip(found[EVENT_ID].to_pylist(), found[EVENT_TIME].cast(pa.int64()).to_pylist(), strict=True)
     assert sorted((name, at // S) for name, at in pairs) == sorted([*here, ("e0", 40), ("e1", 41), ("e1", 160)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "decides"),
+    [
+        ([("a", 100), ("b", 100)], False),
+        ([("a", 100), ("a", 101), ("b", 100)], False),
+        ([("a", 100), ("b", 100), ("a", 100)], True),
+        ([("a", 100), (None, 100)], True),
+    ],
+)
+def test_digests_are_read_only_where_they_decide(
+    tmp_path: Path, rows: list[tuple[str | None, int]], decides: bool
+) -> None:
+    tables = DeltaTables(tmp_path)
+    tables.append("pay", _stored(rows), "one")
+    app = _app()
+    view = app.get(FeatureView, "sums")
+    times = {"earliest_us": 105 * S, "latest_us": 120 * S}
+    found = read_view_events(app, view, tables, tables.version("pay"), **times, digests=False)
+    assert (DIGEST in found.column_names) is decides
+    assert found.num_rows == len(rows)
+    assert DIGEST in read_view_events(app, view, tables, tables.version("pay"), **times).column_names
