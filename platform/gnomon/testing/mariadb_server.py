@@ -48,7 +48,8 @@ def mariadb_server(programs: tuple[Path, Path]) -> Iterator[str]:
     as_user = ["setpriv", "--pdeathsig", "KILL", *(["--reuid", user, "--clear-groups"] if user else [])]
     data = folder / "data"
     create = [*as_user, str(programs[0]), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
-    subprocess.run(create, check=True, capture_output=True, cwd=folder)
+    environment = {**os.environ, "TMPDIR": str(folder)}  # another user's may be closed to it
+    subprocess.run(create, check=True, capture_output=True, cwd=folder, env=environment)
     (folder / "start.sql").write_text(
         f"CREATE DATABASE shop;\nCREATE USER gnomon@localhost IDENTIFIED BY '{password}';\n"
         "GRANT ALL ON *.* TO gnomon@localhost;\n"
@@ -58,7 +59,7 @@ def mariadb_server(programs: tuple[Path, Path]) -> Iterator[str]:
         f"--socket={folder / 'socket'}", f"--init-file={folder / 'start.sql'}", f"--pid-file={folder / 'pid'}",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, env=environment)
     try:
         _wait_until_ready(server, port, folder / "log")
         yield f"mysql+pymysql://gnomon:{password}@127.0.0.1:{port}/shop"
