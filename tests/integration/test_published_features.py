@@ -196,13 +196,15 @@ def test_chronon_windows(shared_data: Path, tmp_path: Path, url: str, name: str,
 
 
 def brute_force(events: Sequence[Event], asked: Sequence[tuple[int, int]], lengths: Sequence[str]) -> list[list[Any]]:
-    """Return the values of every request, by looking at every event of its user."""
+    """Return the values of every request, by looking at every event of its user; before the first one it is unknown."""
     mine: dict[int, list[Event]] = defaultdict(list)
     for event in events:
         mine[event.user].append(event)
     reaches_ms = [int(length.removesuffix("d")) * DAY_MS for length in lengths]
+    known = {who: min(event.ts_ms for event in theirs) for who, theirs in mine.items() if theirs}
     return [
-        [value for reach_ms in reaches_ms
+        [value if at_ms >= known.get(who, at_ms + 1) else None
+         for reach_ms in reaches_ms
          for value in statistics_of([e for e in mine[who] if at_ms - reach_ms < e.ts_ms <= at_ms])]
         for who, at_ms in asked
     ]  # fmt: skip
