@@ -36,7 +36,7 @@ PROBE = "fraud_probe"
 
 _SHORTER = {
     "min=0.75": "min=0.6", "better_than_champion_by=0.03": "better_than_champion_by=-0.03",
-    'history="30d"': 'history="20d"', 'cooldown="45d"': 'cooldown="10d"',
+    'cooldown="45d"': 'cooldown="10d"',
     'window="5d"': 'window="10d"', 'every="5d"': 'every="10d"', 'max_age="12d"': 'max_age="15d"',
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ import typer
 import gnomon
 from gnomon.cli.output import Format, Output, console, short, show, table, waiting
 from gnomon.client import Client
-from gnomon.errors import ContractViolated
+from gnomon.errors import ContractViolated, GnomonError, Unavailable
 
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only ask for it.")]
 
@@ -42,17 +42,31 @@ def ingest(
     with gnomon.connect() as client:
         names = sources or [s["name"] for s in client.status()["sources"]]
         results: list[dict[str, Any]] = []
-        try:
-            for name in names:
-                results += [_do(client, "ingest", name, None, wait, output)]  # one by one: a later one may fail
-        except ContractViolated as error:
-            if output is Format.json:
-                show([*results, {"source": error.details["source"], "error": error.as_json()}], output, _ingested)
-            else:
-                show_contract(error.details["source"], error.details["contract"])
-            raise
-    if wait or output is Format.json:
+        failed: dict[str, GnomonError] = {}
+        for name in names:
+            try:
+                results.append(_do(client, "ingest", name, None, wait, output))
+            except Unavailable:
+                raise  # nothing answers: the others would fail alike
+            except GnomonError as error:
+                failed[name] = error  # one bad source does not keep the others from being read
+    if output is Format.json:
+        broken = [{"source": name, "error": error.as_json()} for name, error in failed.items()]
+        show([*results, *broken], output, _ingested)
+    elif wait and (results or not failed):
         show(results, output, _ingested)
+    _tell_failed(failed, output)
+
+
+def _tell_failed(failed: dict[str, GnomonError], output: Format) -> None:
+    """Print why sources could not be read, and raise the last of the errors."""
+    for number, (name, error) in enumerate(failed.items(), start=1):
+        if isinstance(error, ContractViolated) and output is Format.text:
+            show_contract(name, error.details["contract"])
+        if number == len(failed):
+            raise error
+        if output is Format.text:
+            console.print(f"{name}: {error}", markup=False)
 
 
 def show_contract(source: str, contract: list[dict[str, Any]]) -> None:

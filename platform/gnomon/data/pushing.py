@@ -124,13 +124,16 @@ class _Queue:
         with self._arrived:
             if self._closed:
                 raise Unavailable(f"source '{self._source}' takes no rows: the platform is stopping", "send them again")
-            if self.rows + rows > limits.queued_rows or self._bytes + len(push.lines) > limits.queued_bytes:
+            full = self.rows + rows > limits.queued_rows or self._bytes + len(push.lines) > limits.queued_bytes
+            if full and self.rows:  # alone, one of any size has its turn: sent again it would be as large
                 raise Overloaded(
                     f"source '{self._source}' has {self.rows} pushed rows ({self._bytes} bytes) waiting, at most "
                     f"{limits.queued_rows} rows and {limits.queued_bytes} bytes may",
                     "send these rows again in a second; nothing of them was kept",
                 )
             waiting = _Waiting(push, rows, Future())
+            # A caller that leaves cancels its future, and to answer a cancelled one would end the thread for all.
+            waiting.answer.set_running_or_notify_cancel()
             self._waiting.append(waiting)
             self.rows += rows
             self._bytes += len(push.lines)

@@ -101,11 +101,14 @@ def _engine(source: DataSource) -> Iterator[sa.Engine]:
     text = source_url(variable)
     try:
         url = sa.make_url(text)
+        if "@" in (url.host or ""):  # half of a password: an error of the driver would tell it
+            raise ValueError
         engine = sa.create_engine(url, poolclass=NullPool)
-    except (sa.exc.ArgumentError, ImportError) as error:
+    except (sa.exc.ArgumentError, ValueError, ImportError) as error:
         reason = f"needs the driver {error.name}" if isinstance(error, ImportError) else "is no SQLAlchemy URL"
         raise InvalidInput(
-            f"source '{source.name}': the URL in {variable} {reason}", "such as postgresql+psycopg://user:…@host/name"
+            f"source '{source.name}': the URL in {variable} {reason}",
+            "such as postgresql+psycopg://user:…@host/name; in a password write @ : / as %40 %3A %2F",
         ) from None
     if url.get_backend_name() == "sqlite":
         if not url.database or not Path(url.database).is_file():
@@ -167,7 +170,7 @@ def _rows(source: DataSource, connection: sa.Connection) -> sa.FromClause:
     """Return the source's rows as something to select from, with the names of its columns."""
     if source.sql is not None:
         query = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", source.sql.strip().rstrip(";"))
-        rows: Any = sa.text(f"({query}) AS gnomon_rows")
+        rows: Any = sa.text(f"(\n{query}\n) AS gnomon_rows")  # a comment at its end must not swallow the bracket
     else:
         schema, _, name = (source.table or "").rpartition(".")
         rows = sa.table(name, schema=schema or None)

@@ -53,6 +53,8 @@ def read_from(source: DataSource, watermark: Any) -> Any:
         return watermark - source.late
     if isinstance(watermark, date):
         return watermark - timedelta(days=-(-source.late // timedelta(days=1)))
+    if isinstance(watermark, str) and _is_day(watermark):
+        return read_from(source, date.fromisoformat(watermark)).isoformat()
     if isinstance(watermark, str):
         try:
             time = datetime.fromisoformat(watermark) - source.late
@@ -74,7 +76,23 @@ def believed(source: DataSource, watermark: Any, now_us: int) -> Any:
         return min(watermark, now if watermark.tzinfo else now.astimezone(zone).replace(tzinfo=None))
     if isinstance(watermark, date):
         return min(watermark, now.astimezone(zone).date())
+    if isinstance(watermark, str) and _is_day(watermark):
+        return believed(source, date.fromisoformat(watermark), now_us).isoformat()
+    if isinstance(watermark, str):  # SQLite has its times as text
+        try:
+            time = datetime.fromisoformat(watermark)
+        except ValueError:
+            return watermark
+        least = believed(source, time, now_us)
+        return watermark if least == time else least.isoformat("T" if "T" in watermark else " ", timespec="seconds")
     return watermark
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return len(text) == len("2026-03-15") and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def range_bounds(least: Any, greatest: Any, parts: int) -> list[Any]:

@@ -85,7 +85,11 @@ class ViewStream:
         # After the version was read: whoever materializes from an older version has an earlier moment and loses.
         as_of_us = max(self._clock.now_us(), self._position.as_of_us + 1)
         self._keep_from_expiring(as_of_us)
-        entities = self._changed(version, as_of_us)
+        try:
+            entities = self._changed(version, as_of_us)
+        except Exception:
+            self._position = None  # taken in by half: the next step begins again with what is stored
+            raise
         if entities.num_rows:
             self._write(entity_rows(self._app, self._view, self._cache.events_of(entities), as_of_us))
         self._advance(version, as_of_us, entities.num_rows)

@@ -161,3 +161,18 @@ def test_many_at_once_are_all_stored_once(made: Callable[..., Pusher], offline: 
         thread.join()
     assert (sum(accepted), len(stored(offline))) == (90, 90)
     assert offline.version("events") < 79
+
+
+def test_a_caller_that_leaves_does_not_end_the_thread_for_the_others(
+    made: Callable[..., Pusher], offline: DeltaTables
+) -> None:
+    pusher = made(wait_s=0.2)
+    left, stays = pusher.push("events", push_of(line("a", 1))), pusher.push("events", push_of(line("b", 2)))
+    left.cancel()
+    assert stays.result(timeout=30).accepted == 1
+    assert done(pusher, push_of(line("c", 3))).accepted == 1
+    assert stored(offline) == [("a", 1), ("b", 2), ("c", 3)]
+
+
+def test_a_push_above_the_bound_has_its_turn_when_nothing_waits(made: Callable[..., Pusher]) -> None:
+    assert done(made(queued_rows=2), push_of(*(line(f"e{n}", n) for n in range(5)))).accepted == 5

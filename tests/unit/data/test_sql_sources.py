@@ -252,3 +252,26 @@ def test_a_watermark_of_the_future_is_not_believed(tmp_path):
     assert believed(source, far, NOW_US) == datetime(2026, 1, 1, tzinfo=UTC)
     assert believed(source, far.replace(tzinfo=None), NOW_US) == datetime(2026, 1, 1)
     assert believed(source, far - timedelta(days=365_000), NOW_US).year == 1999
+    assert believed(source, "2999-01-01 00:00:00", NOW_US) == "2026-01-01 00:00:00"  # SQLite has its times as text
+    assert believed(source, "2999-01-01", NOW_US) == "2026-01-01"
+    assert believed(source, "2025-12-31T23:59:59", NOW_US) == "2025-12-31T23:59:59"
+    assert believed(source, "no time", NOW_US) == "no time"
+
+
+def test_a_late_day_is_read_again_from_its_beginning():
+    from gnomon.data.watermarks import read_from
+
+    source = orders(watermark="at", late="1h")
+    assert read_from(source, "2026-03-15") == "2026-03-14"
+    assert read_from(source, "2026-03-15 00:30:00") == "2026-03-14 23:30:00"
+
+
+@pytest.mark.parametrize("password", ["p@ss:word", "p@ssword"])
+def test_half_of_a_password_is_told_to_nobody(tmp_path, monkeypatch, password):
+    from gnomon.data.sql_extraction import _engine
+
+    source = orders()
+    monkeypatch.setenv(source.url_env, f"postgresql+psycopg://u:{password}@localhost/name")
+    with pytest.raises(InvalidInput, match="%40") as refused, _engine(source):
+        pass
+    assert "word" not in str(refused.value).replace("password", "")

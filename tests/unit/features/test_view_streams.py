@@ -20,6 +20,7 @@ import gnomon as gn
 from gnomon.contracts.clocks import HandClock
 from gnomon.data.push_batches import Push
 from gnomon.data.pushing import Pusher, PushLimits
+from gnomon.errors import CorruptData
 from gnomon.features.materialization import materialize
 from gnomon.features.read_plan import read_plan
 from gnomon.features.redis_online_store import RedisOnlineStore
@@ -179,3 +180,25 @@ def test_streamed_values_equal_materialized_ones(
             assert_equals_materialized(streamed, server, view)
         streamed.pusher.close()
         streamed.world.online.close()
+
+
+def test_a_read_that_failed_is_made_up_for(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evicted entities whose events could not be read are not taken for entities without a past."""
+    streamed = Streamed(tmp_path, server, limit_bytes=1)
+    streamed.push(*(row(f"old{n}", CUSTOMERS[0], 99 - n / 4, amount=n, note="a") for n in range(1, 4)))
+    streamed.step()
+    streamed.clock.set(hour(100.1))
+    streamed.push(row("new", CUSTOMERS[0], 100.05, amount=9, note="b"))
+
+    def broken(stream: ViewStream, version: int, as_of_us: int) -> Any:
+        raise CorruptData("the disk is gone for a moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ViewStream, "_read_events", broken)
+        with pytest.raises(CorruptData):
+            streamed.streams["windows"].step()
+    streamed.step()
+    for view in VIEWS:
+        assert_equals_materialized(streamed, server, view)
+    streamed.pusher.close()
+    streamed.world.online.close()
