@@ -149,13 +149,13 @@ class ViewStream:
             self._take_in(self._tail.read(version))
         crossed = self._cache.crossings(self._position.as_of_us, as_of_us)
         ids = pc.unique(pa.concat_arrays([self._pending, crossed.cast(pa.string())]))
-        entities = self._cache.affected(ids, as_of_us)
-        missing = self._cache.missing(entities)
-        if missing.num_rows:
+        while True:  # what is loaded can bring in other versions, and with them other entities that were evicted
+            entities = self._cache.affected(ids, as_of_us)
+            missing = self._cache.missing(entities)
+            if not missing.num_rows:
+                return entities
             ids = pc.unique(pa.concat_arrays([ids, self._load(entities=missing)]))
             self._pending = ids  # a failure from here on must not forget them: they are no longer known as evicted
-            entities = self._cache.affected(ids, as_of_us)
-        return entities
 
     def _take_in(self, rows: pa.Table) -> None:
         if not rows.num_rows:
