@@ -147,9 +147,7 @@ def _entity_tables(
         pieces = shuffle_events(app, view, None, offline, version, max(2, -(-rows // partition_rows)))
         yield from run_partitions(pieces, _partition_rows, (app.as_json(), view.name, as_of_us))
         return
-    events = read_view_events(
-        app, view, offline, version, earliest_us=as_of_us, latest_us=as_of_us, every_entity=True
-    )  # fmt: skip
+    events = read_view_events(app, view, offline, version, earliest_us=as_of_us, latest_us=as_of_us)
     yield entity_rows(app, view, events, as_of_us)
 
 

@@ -8,10 +8,10 @@ Called by `view_rows`. The rules:
   computed from the values as they are and expire with them. A null that the newest row holds stays null.
 - A view with an aggregation is computed anew for the time asked. Its columns expire by their own row's age first;
   windows and what is derived never expire here, because they are of the time asked itself. Online such a row carries
-  the time of its materialization, so that there `max_age` bounds how long ago it was computed. An entity without any
-  visible row has no row online either: all of its features are missing, also counts, which means the declared default
-  under `default` and null otherwise. A count is 0 where an entity is known and its window is empty. (0 for whoever is
-  not found would make a store that has lost its rows look like a world without events.)
+  the time of its materialization, so that there `max_age` bounds how long ago it was computed. An entity that
+  was never seen has no row online either: all of its features are missing, also counts, which means the declared
+  default under `default` and null otherwise. A count is 0 where an entity is known and its window is empty. (0 for
+  whoever is not found would make a store that has lost its rows look like a world without events.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def hide_rows(
         view: Gives the policy.
         features: Which of the values to treat; the others are left out.
         values: By feature name, one per request.
-        found: Whether there is a row.
+        found: Whether there is a visible row.
         old: Whether the row's age has reached `max_age`.
 
     Returns:

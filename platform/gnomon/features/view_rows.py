@@ -8,7 +8,7 @@ asked and does not expire in a training set, while online its age counts from th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from gnomon.contracts.features import Aggregation, AnyFeature, Column, Derived, 
 from gnomon.contracts.layouts import feature_dtype
 from gnomon.errors import InvalidInput
 from gnomon.features.event_columns import Flags, Int64s, column, times_us
-from gnomon.features.event_order import OrderedEvents, order_events
+from gnomon.features.event_order import NEVER_US, OrderedEvents, order_events
 from gnomon.features.expression_kernels import (
     ARROW_TYPES,
     FLOAT,
@@ -50,8 +50,9 @@ class ViewRows:
 
     Attributes:
         values: One column per feature.
-        found: Whether the entity has a visible row with event time ≤ t.
-        event_us: Event time of the newest such row; 0 where none is.
+        found: Whether the entity has a visible row with event time ≤ t; in a view with an aggregation, whether it ever
+            had one that was known by then, even if a correction has given it to another entity since.
+        event_us: Event time of the newest visible row; 0 where none is.
         known_us: Its known time.
     """
 
@@ -123,6 +124,7 @@ def view_rows(
     ordered, codes = order_events(events, requests, view_keys(app, view))
     asked = WindowRequests(codes, until, at)
     newest = _Newest.of(ordered, asked, chunk_pairs)
+    seen = _ever_seen(ordered, asked, newest.found, chunk_pairs) if has_windows(view) else newest.found
     old = _too_old(view, newest, until) if expire or has_windows(view) else np.zeros(len(until), np.bool_)
     values = _stored_values(app, view, features, events, ordered, asked, newest, chunk_pairs)
     simple = [f for f in features if isinstance(f, Column)]
@@ -130,13 +132,13 @@ def view_rows(
     if has_windows(view):
         values |= hide_rows(view, simple, values, newest.found, old)
         values |= {f.name: _derive(f, values, len(until)) for f in derived}
-        values = hide_missing(view, features, values, newest.found)
+        values = hide_missing(view, features, values, seen)
     else:
         values |= {f.name: _derive(f, values, len(until)) for f in derived}
         values = hide_rows(view, features, values, newest.found, old)
     chosen = [f.name for f in view.features] if names is None else list(names)
     table = pa.Table.from_arrays([values[name] for name in chosen], names=chosen)
-    return ViewRows(table, newest.found, newest.event_us, newest.known_us)
+    return ViewRows(table, seen, newest.event_us, newest.known_us)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,20 @@ class _Newest:
             return cls(positions, found, positions, positions)
         event, known = ordered.event_us[positions], ordered.known_us[positions]
         return cls(positions, found, np.where(found, event, 0), np.where(found, known, 0))
+
+
+def _ever_seen(ordered: OrderedEvents, asked: WindowRequests, found: Flags, chunk_pairs: int) -> Flags:
+    """Tell whether a row of the entity was known, visible still or replaced: who was seen once stays known.
+
+    So a materialization, which looks at all rows, and a stream, which holds only those that still count, agree.
+    """
+    if found.all():
+        return found
+    result, open_ = found.copy(), np.flatnonzero(~found)
+    lasting = replace(ordered, superseded_us=np.full_like(ordered.known_us, NEVER_US))
+    codes, until_us, at_us = asked.codes[open_], asked.until_us[open_], asked.at_us[open_]
+    result[open_] = newest_visible(lasting, codes, until_us, at_us, chunk_pairs) >= 0
+    return result
 
 
 def _too_old(view: FeatureView, newest: _Newest, until: Int64s) -> Flags:

@@ -139,7 +139,7 @@ class ViewStream:
     def _read_events(self, version: int, as_of_us: int) -> pa.Table:
         return read_view_events(
             self._app, self._view, self._offline, version, earliest_us=as_of_us, latest_us=_LATEST_US,
-            every_entity=True,
+            every_row=True,
         )  # fmt: skip
 
     def _changed(self, version: int, as_of_us: int) -> pa.Table:

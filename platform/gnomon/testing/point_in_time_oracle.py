@@ -59,10 +59,9 @@ def view_row(
         A value per feature, by name; None for null.
     """
     at_us = t_us if as_of_us is None else as_of_us
-    mine = [
-        row for row in visible_rows(rows, at_us)
-        if all(entity[k] is not None and row[k] == entity[k] for k in keys) and row[EVENT_TIME] <= t_us
-    ]  # fmt: skip
+    of_entity = [row for row in rows if all(entity[k] is not None and row[k] == entity[k] for k in keys)]
+    seen = any(row[EVENT_TIME] <= t_us and row[KNOWN_TIME] <= at_us for row in of_entity)
+    mine = [row for row in visible_rows(rows, at_us) if row in of_entity and row[EVENT_TIME] <= t_us]
     result: dict[str, Any] = {}
     for feature in view.features:
         default = feature.default if view.on_expired == "default" else None
@@ -72,7 +71,7 @@ def view_row(
             else:
                 result[feature.name] = _without_nan(mine[-1][feature.column])
         elif isinstance(feature, Aggregation):
-            result[feature.name] = aggregation(feature, mine, t_us, evaluate) if mine else default
+            result[feature.name] = aggregation(feature, mine, t_us, evaluate) if seen else default
     return result
 
 

@@ -135,6 +135,7 @@ MOVES_TO_ANOTHER = [
 MOVES_LATER = [([event("1", 1, 7), event("1", 2, 9, known_after=1)], 0.0, "step"), ([event("2", 3, 7)], 1.0, "step")]
 COMES_BACK = [([event("1", 1, 7), event("2", 2, 1)], 0.01, "step"), ([event("3", 1, 9)], 0.01, "step")]
 
+GIVEN_AWAY_OLD = [([event("1", 1, 7, 7)], 1.0, ""), ([event("2", 2, 7)], 0.0, "step"), ([event("1", 2, 7)], 0.0, "step")]
 BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)], 1.0, "step")]
 
 
@@ -149,6 +150,7 @@ BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)],
 @example(script=MOVES_LATER, fixed=False, limit_bytes=PLENTY)
 @example(script=COMES_BACK, fixed=True, limit_bytes=1)
 @example(script=BRINGS_ANOTHER, fixed=False, limit_bytes=1)
+@example(script=GIVEN_AWAY_OLD, fixed=False, limit_bytes=PLENTY)
 @settings(max_examples=60, deadline=None)
 def test_streamed_values_equal_materialized_ones(
     server: str, script: list[tuple[list[dict[str, Any]], float, str]], fixed: bool, limit_bytes: int
