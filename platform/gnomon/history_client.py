@@ -32,6 +32,18 @@ class History:
         found: list[Json] = self._call("GET", "/api/v1/logs", params=query)["lines"]
         return found
 
+    def quarantine(self, source: str, limit: int = 20) -> Json:
+        """Return rows that broke a rule of their source.
+
+        Args:
+            source: Name of the source.
+            limit: How many at most, up to 1000.
+
+        Returns:
+            `total`, and `rows`, the newest first: `ingested_at`, `file`, `line`, `rule`, `reason` and `raw`.
+        """
+        return self._call("GET", f"/api/v1/sources/{source}/quarantine", params={"limit": limit})
+
     def predictions(self, deployment: str, since: datetime | None = None, limit: int = 1000) -> Json:
         """Return logged predictions with their outcomes, fetched page by page.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,8 +30,8 @@ def push(
     if str(file) != "-" and not file.is_file():
         raise NotFound(f"there is no file '{file}'", "give the path of a file of JSON lines, or - for standard input")
     with gnomon.connect() as client, sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
-        # Named by its content: who repeats the command after a lost answer gets the answer of the first time.
-        reports = [client.push(source, part, batch_id=hashlib.sha256(part).hexdigest()[:32]) for part in _parts(lines)]
+        # Not named by content: rows that a rule kept out must come in when they are sent again after its correction.
+        reports = [client.push(source, part) for part in _parts(lines)]
     totals = {name: sum(r[name] for r in reports) for name in ("accepted", "duplicates", "quarantined")}
     rejects = [reject for report in reports for reject in report["rejects"]]
     show({"source": source, "pushes": len(reports), **totals, "rejects": rejects}, output, _pushed)

@@ -1,4 +1,4 @@
-"""Commands that look: models, status, logs."""
+"""Commands that look: models, runs, predictions, status, quarantine, logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnomon.cli.work_commands import show_operations
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, runs, predictions, status, logs):
+    for command in (models, runs, predictions, status, quarantine, logs):
         app.command()(command)
 
 
@@ -122,6 +122,25 @@ def _stream(stream: dict[str, Any] | None) -> str:
         return "not started: it has no events yet, or the stream consumer is starting"
     lag = f"{stream['lag_s']:.2f} s from an event's commit to its being online, wanted {stream['freshness_s']:g} s"
     return f"{stream['state']}, {lag}" + (f" · {short(stream['error'])}" if stream["error"] else "")
+
+
+def quarantine(
+    source: Annotated[str, typer.Argument(help="The source.")],
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=1000)] = 20,
+    output: Output = Format.text,
+) -> None:
+    """Show rows that broke a rule of their source, the newest first."""
+    with gnomon.connect() as client:
+        show(client.history.quarantine(source, limit), output, _rejected)
+
+
+def _rejected(found: dict[str, Any]) -> None:
+    columns = ["file", "line", "rule", "reason", "raw"]
+    table(
+        columns, ([row[name] for name in columns] for row in found["rows"]), empty="no row of it is in quarantine"
+    )  # fmt: skip
+    if found["total"] > len(found["rows"]):
+        console.print(f"the newest {len(found['rows'])} of {found['total']}", markup=False)
 
 
 def logs(

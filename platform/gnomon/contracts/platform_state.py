@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from gnomon.contracts.apps import App
+from gnomon.errors import Conflict
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,27 @@ class Applied:
     revision: int
     app_hash: str
     applied: datetime
+
+
+def check_names_free(app: App, owners: Mapping[tuple[str, str], str]) -> None:
+    """Raise unless every name that an app defines is its own.
+
+    Args:
+        app: Its definitions' names are wanted.
+        owners: By (kind, name), the app that defines it; those of this app itself are left alone.
+
+    Raises:
+        Conflict: A name belongs to another app.
+    """
+    for kind, name in sorted((spec.kind, spec.name) for spec in app.definitions):
+        owner = owners.get((kind, name), app.name)
+        if owner != app.name:
+            raise Conflict(
+                f"{kind} '{name}' is already defined by app '{owner}'",
+                f"give it another name in app '{app.name}', or move all that uses it into one app; an app is named "
+                "after its file, so that a renamed file is another app",
+                {"kind": kind, "name": name, "app": owner},
+            )
 
 
 class DefinitionStore(Protocol):

@@ -5,7 +5,6 @@ Detached, and restarted by Ray whenever its process dies; the new process goes o
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -35,22 +34,13 @@ class StreamActor:
 
     def __init__(self, factory: str) -> None:
         self._consumer: StreamConsumer = entry_point(factory)()
-        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream-consumer", daemon=True)
         self._thread.start()
 
-    def ping(self) -> int:
-        """Return the process id."""
-        return os.getpid()
-
-    def stop(self) -> None:
-        """End the stepping; returns after the step that is under way."""
-        self._stopped.set()
-        self._thread.join()
-
     def _run(self) -> None:
         pause_s = 0.0
-        while not self._stopped.wait(pause_s):
+        while True:
+            time.sleep(pause_s)
             try:
                 pause_s = self._consumer.step()
             except Exception as error:  # noqa: BLE001 - see below
@@ -92,6 +82,6 @@ class RayStreamKeeper:
             with cluster_errors():
                 _ACTOR.options(**options).remote(self._factory)
         elif runs and not wanted:
-            with cluster_errors():
+            with cluster_errors():  # in the middle of a step or not: the next one repeats what it could not do
                 ray.kill(handle, no_restart=True)
         self._done = (wanted, now_s)

@@ -75,7 +75,7 @@ class PushReport:
         accepted: Rows that are new in the table, durably.
         duplicates: Rows that the table, or the push, held already.
         quarantined: Rows that broke a rule; durably in quarantine.
-        rejects: The first `MOST_REASONS` of them.
+        rejects: The first `MOST_REASONS` of them; of a repeated push, those that break a rule as the rules are now.
         repeated: The batch id had been committed before; the counts are those of that time.
         version: Version of the table that holds the rows.
     """
@@ -165,7 +165,7 @@ def _commit_once(
         named = {n: pushes[n] for n in new if pushes[n].batch_id}
         offline.append(
             table, kept.rows.drop_columns([_PUSH]), group_id, expected_version=version,
-            note={"pushes": {push.batch_id: [push.digest, reports[n].accepted] for n, push in named.items()}},
+            note={"pushes": {push.batch_id: _noted(push, reports[n]) for n, push in named.items()}},
             further_ids=[push.stored_id for push in named.values()],
         )  # fmt: skip
         answers |= reports
@@ -182,11 +182,16 @@ def _report(push: Push, judged: Judged | GnomonError, table: str, accepted: int,
     )  # fmt: skip
 
 
+def _noted(push: Push, report: PushReport) -> list[Any]:
+    return [push.digest, report.accepted, report.duplicates, report.quarantined]
+
+
 def _repeated(push: Push, judged: Judged, done: Commit, table: str) -> PushReport | GnomonError:
-    digest, accepted = done.note["pushes"][push.batch_id]
+    digest, accepted, duplicates, quarantined = done.note["pushes"][push.batch_id]
     if digest != push.digest:
         return Conflict(
             f"batch '{push.batch_id}' of source '{table}' was pushed before with other rows",
             "name every batch anew; a resend has the same rows in the same order",
         )
-    return replace(_report(push, judged, table, accepted, done.version), repeated=True)
+    report = _report(push, judged, table, accepted, done.version)
+    return replace(report, duplicates=duplicates, quarantined=quarantined, repeated=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from gnomon.contracts.apps import App, plan
 from gnomon.contracts.columns import Dtype
-from gnomon.contracts.platform_state import Applied
+from gnomon.contracts.platform_state import Applied, check_names_free
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
 from gnomon.data.source_schema import read_schema
@@ -26,6 +26,8 @@ def router(parts: Parts) -> APIRouter:
     def plan_app(body: AppBody) -> dict[str, Any]:
         """Compare an app with the applied one, after checking it against the data; nothing is changed."""
         app, before = _resolved(body), parts.definitions.current(body.app.get("name", ""))
+        applied = [each.app for each in parts.definitions.apps()]
+        check_names_free(app, {(spec.kind, spec.name): each.name for each in applied for spec in each.definitions})
         return _planned(app, before)
 
     @routes.post("/apply")

@@ -61,7 +61,8 @@ def router(parts: Parts) -> APIRouter:
     @routes.post("/deployments/{deployment}/outcomes")
     def outcomes(deployment: str, body: OutcomesBody) -> dict[str, Any]:
         """Report what really happened; durable on answer, and harmless when repeated."""
-        parts.app_with(Deployment, deployment)
+        app = parts.app_with(Deployment, deployment).app
+        _check_values(body, app.get(Model, app.get(Deployment, deployment).model))
         now_us = parts.clock.now_us()
         rows = [Outcome(o.prediction_id, o.value, now_us) for o in body.outcomes]
         # Not named by its content: a value reported, corrected and then restored would pass for a repeated batch.
@@ -87,6 +88,16 @@ def router(parts: Parts) -> APIRouter:
         }  # fmt: skip
 
     return routes
+
+
+def _check_values(body: OutcomesBody, model: Model) -> None:
+    for outcome in body.outcomes:
+        if model.task == "binary" and outcome.value not in (0, 1):
+            raise InvalidInput(
+                f"the outcome of prediction '{outcome.prediction_id}' is {outcome.value:g}, and model '{model.name}' "
+                "is binary",
+                "give 1 where the label came true and 0 where not; none of these outcomes was kept",
+            )
 
 
 def _cursor(after_us: int, row: Mapping[str, Any]) -> str:

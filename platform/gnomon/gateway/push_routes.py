@@ -92,7 +92,8 @@ def router(pushes: Pushes) -> APIRouter:
         from gnomon.data.push_batches import Push
 
         body = await _bounded(request)
-        lines = body if request.headers.get("content-type", "").startswith(_LINES) else _as_lines(body)
+        is_lines = request.headers.get("content-type", "").startswith(_LINES)
+        lines = body if is_lines else await run_in_threadpool(_as_lines, body)
         if not lines.strip():
             raise InvalidInput("there are no rows", "send at least one, one JSON object a line")
         pusher = await run_in_threadpool(pushes.pusher)

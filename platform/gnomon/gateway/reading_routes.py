@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.models import Model
 from gnomon.contracts.online_store import Status
+from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
 from gnomon.features.read_plan import read_plan
-from gnomon.gateway.bodies import KeysBody, audit_json, run_json, version_json
+from gnomon.gateway.bodies import KeysBody, audit_json, plain, run_json, version_json
 from gnomon.gateway.status import platform_status
 from gnomon.telemetry.logs import read_logs
 
@@ -65,6 +66,15 @@ def router(parts: Parts, logs: Path) -> APIRouter:
                 for i, name in enumerate(names)
             },
         }
+
+    @routes.get("/sources/{source}/quarantine")
+    def quarantine(source: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> dict[str, Any]:
+        """List rows that broke a rule of their source, the newest first, and their number."""
+        from gnomon.data.quarantine import newest_rejects
+
+        parts.app_with(DataSource, source)
+        total, rows = newest_rejects(parts.offline, source, limit)
+        return {"source": source, "total": total, "rows": [plain(row) for row in rows]}
 
     @routes.get("/logs")
     def log_lines(component: str | None = None, lines: int = 100) -> dict[str, Any]:

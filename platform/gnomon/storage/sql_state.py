@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import Clock, from_us
-from gnomon.contracts.platform_state import Applied
+from gnomon.contracts.platform_state import Applied, check_names_free
 from gnomon.errors import Conflict, NotFound
 from gnomon.storage.sql import create_tables, json_text, reading, transaction
 
@@ -183,16 +183,7 @@ def _check_expected(app: App, known: Row[Any] | None, expected: int | None) -> N
 def _claim_names(connection: Connection, app: App) -> None:
     """Give the app's names to it and free those that it no longer defines."""
     wanted = {(spec.kind, spec.name) for spec in app.definitions}
-    others = connection.execute(
-        select(_DEFINITIONS).where(_DEFINITIONS.c.app != app.name).order_by(_DEFINITIONS.c.name)
-    )
-    for row in others:
-        if (row.kind, row.name) in wanted:
-            raise Conflict(
-                f"{row.kind} '{row.name}' is already defined by app '{row.app}'",
-                f"give it another name in app '{app.name}', or move all that uses it into one app",
-                {"kind": row.kind, "name": row.name, "app": row.app},
-            )
+    check_names_free(app, {(row.kind, row.name): row.app for row in connection.execute(select(_DEFINITIONS))})
     connection.execute(delete(_DEFINITIONS).where(_DEFINITIONS.c.app == app.name))
     connection.execute(insert(_DEFINITIONS), [{"kind": k, "name": n, "app": app.name} for k, n in sorted(wanted)])
 

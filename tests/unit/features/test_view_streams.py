@@ -135,7 +135,11 @@ MOVES_TO_ANOTHER = [
 MOVES_LATER = [([event("1", 1, 7), event("1", 2, 9, known_after=1)], 0.0, "step"), ([event("2", 3, 7)], 1.0, "step")]
 COMES_BACK = [([event("1", 1, 7), event("2", 2, 1)], 0.01, "step"), ([event("3", 1, 9)], 0.01, "step")]
 
-GIVEN_AWAY_OLD = [([event("1", 1, 7, 7)], 1.0, ""), ([event("2", 2, 7)], 0.0, "step"), ([event("1", 2, 7)], 0.0, "step")]
+GIVEN_AWAY_OLD = [
+    ([event("1", 1, 7, 7)], 1.0, ""),
+    ([event("2", 2, 7)], 0.0, "step"),
+    ([event("1", 2, 7)], 0.0, "step"),
+]
 BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)], 1.0, "step")]
 
 

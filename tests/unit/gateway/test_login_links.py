@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
+from tests.gateway_world import TOKEN, bare_parts, listening
 from typer.testing import CliRunner
 
-from gnomon import composition
 from gnomon.cli.app import app
 from gnomon.contracts.clocks import HandClock, from_us
 from gnomon.control_plane.parts import Parts
@@ -22,16 +19,12 @@ from gnomon.gateway.app import create_app
 from gnomon.gateway.login_codes import VALID_S, LoginCodes
 from gnomon.testing.memory_stores import MemoryStates
 
-TOKEN = "the-token-of-the-platform"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path))
-    monkeypatch.setenv("GNOMON_ONLINE_URL", "redis://127.0.0.1:1/0")  # does not answer, and the page says so
-    made: Parts = composition.parts.__wrapped__()
-    return made
+    return bare_parts(tmp_path, monkeypatch)
 
 
 def with_browsers(parts: Parts, folder: Path, use: Callable[..., Awaitable[None]], replicas: int = 1) -> None:
@@ -99,26 +92,19 @@ def test_only_who_has_the_token_gets_a_code(parts: Parts, tmp_path: Path) -> Non
 def test_the_command_prints_a_link_that_works_once(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = uvicorn.Server(uvicorn.Config(create_app(parts, TOKEN, logs=tmp_path), log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with listening(parts, tmp_path) as port:
+        url = f"http://127.0.0.1:{port}"
         monkeypatch.setenv("GNOMON_URL", url)
         monkeypatch.setenv("GNOMON_TOKEN", TOKEN)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            printed = CliRunner().invoke(app, ["status", "--link"])
-            assert printed.exit_code == 0, printed.output
-            link = printed.output.strip()
-            assert link.startswith(f"{url}/login/")
-            assert TOKEN not in link
-            with httpx.Client(follow_redirects=True, trust_env=False) as browser:
-                page = browser.get(link)
-                assert (page.status_code, str(page.url)) == (200, f"{url}/")
-            assert httpx.get(link, trust_env=False).status_code == 401
-        finally:
-            server.should_exit = True
-            thread.join()
+        printed = CliRunner().invoke(app, ["status", "--link"])
+        assert printed.exit_code == 0, printed.output
+        link = printed.output.strip()
+        assert link.startswith(f"{url}/login/")
+        assert TOKEN not in link
+        with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+            page = browser.get(link)
+            assert (page.status_code, str(page.url)) == (200, f"{url}/")
+        assert httpx.get(link, trust_env=False).status_code == 401
 
 
 def test_codes_expire_and_are_forgotten(tmp_path: Path) -> None:

@@ -9,24 +9,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
+from tests.gateway_world import TOKEN, bare_parts, listening
 
 import gnomon as gn
-from gnomon import composition
 from gnomon.client import Client
 from gnomon.contracts.apps import App
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Conflict, Unavailable
-from gnomon.gateway.app import create_app
-from gnomon.runtime.processes import free_ports
 
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     """The platform's own parts, with the source `events` and the deployment `risk`."""
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GNOMON_ONLINE_URL", "redis://127.0.0.1:1/0")  # never asked
-    made = composition.parts.__wrapped__()
+    made = bare_parts(tmp_path / "home", monkeypatch)
     events = gn.DataSource("events", path="*.csv", id="id", event_time="at")
     doubled = gn.RequestFeature("doubled", request={"amount": "float64"}, expression=gn.col("amount") * 2)
     model = gn.Model("risk", label=gn.Label("bad", source=events, delay="0d"), features=[doubled])
@@ -39,17 +34,8 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
 @pytest.fixture
 def gateway(parts: Parts, tmp_path: Path) -> Iterator[int]:
     """The gateway in a thread of this process; its port."""
-    (port,) = free_ports(1)
-    app = create_app(parts, "token", logs=tmp_path)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    yield port
-    server.should_exit = True
-    thread.join()
+    with listening(parts, tmp_path) as port:
+        yield port
 
 
 @contextmanager
@@ -97,13 +83,13 @@ def _message(caller: socket.socket) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("lost", [1, 2])
 def test_an_operation_whose_answer_was_lost_is_asked_for_once(parts: Parts, gateway: int, lost: int) -> None:
-    with losing_answers(gateway, lost) as url, closing(Client(url, "token")) as client:
+    with losing_answers(gateway, lost) as url, closing(Client(url, TOKEN)) as client:
         asked = client.operations.submit("ingest", "events")
     assert [operation.id for operation in parts.operations.list()] == [asked["id"]]
 
 
 def test_the_error_of_lost_answers_names_the_operation(parts: Parts, gateway: int) -> None:
-    with losing_answers(gateway, 3) as url, closing(Client(url, "token")) as client:
+    with losing_answers(gateway, 3) as url, closing(Client(url, TOKEN)) as client:
         with pytest.raises(Unavailable, match="gnomon operations") as caught:
             client.operations.submit("ingest", "events")
         again = client.operations.submit("ingest", "events", operation_id=caught.value.details["id"])
@@ -111,7 +97,7 @@ def test_the_error_of_lost_answers_names_the_operation(parts: Parts, gateway: in
 
 
 def test_an_id_of_another_request_is_a_conflict(parts: Parts, gateway: int) -> None:
-    with closing(Client(f"http://127.0.0.1:{gateway}", "token")) as client:
+    with closing(Client(f"http://127.0.0.1:{gateway}", TOKEN)) as client:
         first = client.operations.submit("deploy", "risk", {"version": 1}, operation_id="mine")
         assert client.operations.submit("deploy", "risk", {"version": 1}, operation_id="mine") == first
         with pytest.raises(Conflict, match="'mine' exists with other arguments") as caught:

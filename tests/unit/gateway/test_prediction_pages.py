@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
+from tests.gateway_world import TOKEN, listening, payments_parts
 
-import gnomon as gn
-from gnomon import composition, history_client
+from gnomon import history_client
 from gnomon.connection import Connection
-from gnomon.contracts.apps import App
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import InvalidInput
-from gnomon.gateway.app import create_app
 from gnomon.history_client import History
 from gnomon.testing.prediction_log_contract import record
 
 ROWS = 25
-_FIELDS = {"id": "string", "at": "timestamp", "customer_id": "int64", "amount": "float64", "is_fraud": "bool"}
 
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     """The platform's own parts, with deployment `fraud` and its predictions `p00` to `p24`, ten at each moment."""
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path))
-    monkeypatch.setenv("GNOMON_ONLINE_URL", "redis://127.0.0.1:1/0")  # never asked
-    made: Parts = composition.parts.__wrapped__()
-    customer = gn.Entity("customer", key="customer_id")
-    source = gn.DataSource("payments", path="*.csv", id="id", event_time="at", fields=_FIELDS)
-    view = gn.FeatureView(
-        "spend", entity=customer, source=source, features=[gn.Aggregation("amount", "mean", window="7d")]
-    )
-    model = gn.Model("fraud_model", label=gn.Label("is_fraud", source=source, delay="7d"), features=[view])
-    app = App.of("app", [customer, source, view, model, gn.Deployment("fraud", model=model)], root=str(tmp_path))
-    made.definitions.apply(app.with_schemas({"payments": _FIELDS}), actor="me")
+    made = payments_parts(tmp_path, monkeypatch)
     ago_us = made.clock.now_us() - 60_000_000
     made.predictions.append("fraud", [record(f"p{n:02}", ago_us + n // 10) for n in range(ROWS)], "b1")
     return made
@@ -48,15 +32,10 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
 @pytest.fixture
 def connection(parts: Parts, tmp_path: Path) -> Iterator[Connection]:
     """A connection to a gateway that listens on a port."""
-    server = uvicorn.Server(uvicorn.Config(create_app(parts, "token", logs=tmp_path), log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        connected = Connection(f"http://127.0.0.1:{listening.getsockname()[1]}", "token", 10.0)
+    with listening(parts, tmp_path) as port:
+        connected = Connection(f"http://127.0.0.1:{port}", TOKEN, 10.0)
         yield connected
         connected.close()
-        server.should_exit = True
-        thread.join()
 
 
 def asked(connection: Connection, **query: Any) -> Any:

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from tests.gateway_world import TOKEN, call, listening, payments_app, payments_parts
+from typer.testing import CliRunner
 
 import gnomon as gn
-from gnomon import composition
-from gnomon.contracts.apps import App
+from gnomon.cli.app import app as cli
 from gnomon.control_plane.parts import Parts
-from gnomon.gateway.app import create_app
 from gnomon.gateway.push_routes import MOST_BYTES
 
-_FIELDS = {"id": "string", "at": "timestamp", "customer_id": "int64", "amount": "float64"}
 _URL = "/api/v1/sources/payments/events"
 _LINES = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    """The platform's own parts, with a source and a fresh view of it."""
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path))
-    monkeypatch.setenv("GNOMON_ONLINE_URL", "redis://127.0.0.1:1/0")  # never asked: pushes do not need it
-    made = composition.parts.__wrapped__()
-    customer = gn.Entity("customer", key="customer_id")
-    source = gn.DataSource("payments", path="*.csv", id="id", event_time="at", fields=_FIELDS)
-    view = gn.FeatureView(
-        "spend", entity=customer, source=source, features=[gn.Aggregation("amount", "mean", window="7d")],
-        freshness="1s",
-    )  # fmt: skip
-    app = App.of("app", [customer, source, view], root=str(tmp_path))
-    made.definitions.apply(app.with_schemas({"payments": _FIELDS}), actor="me")
-    return made
-
-
-def call(parts: Parts, folder: Path, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
-    """Send requests one after the other."""
-    transport = httpx.ASGITransport(create_app(parts, "token", logs=folder))
-
-    async def send() -> list[httpx.Response]:
-        headers = {"Authorization": "Bearer token"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
-            return [await client.request(method, url, **options) for method, url, options in requests]
-
-    return asyncio.run(send())
+    return payments_parts(tmp_path, monkeypatch)
 
 
 def row(event_id: str, amount: Any) -> dict[str, Any]:
@@ -106,3 +79,49 @@ def test_status_and_metrics_show_streams_and_queues(parts: Parts, tmp_path: Path
     assert (stream["state"], stream["lag_s"], stream["watermark_s"]) == ("away", 0.25, 5.0)
     for line in ('gnomon_stream_lag_seconds{view="spend"} 0.25', 'gnomon_push_queue_rows{source="payments"} 0.0'):
         assert line in metrics.text
+
+
+def test_rows_that_a_rule_kept_out_come_in_when_sent_again_after_its_correction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = payments_parts(tmp_path, monkeypatch, contract=[gn.Between("amount", 0, 10)])
+    lines = {"content": "\n".join(json.dumps(row(*r)) for r in [("a", 5), ("b", 50), ("a", 5)]), "headers": _LINES}
+    named = {**lines, "params": {"batch_id": "b1"}}
+    (first,) = call(parts, tmp_path, ("POST", _URL, named))
+    assert counts(first) == (1, 1, 1, False)
+    parts.definitions.apply(payments_app(tmp_path, contract=[gn.Between("amount", 0, 100)]), actor="me")
+    resent, again = call(parts, tmp_path, ("POST", _URL, named), ("POST", _URL, lines))
+    assert counts(resent) == (1, 1, 1, True)  # what that batch did, not what it would do now
+    assert counts(again) == (1, 2, 0, False)
+    assert sorted(parts.offline.read("payments")["id"].to_pylist()) == ["a", "b"]
+
+
+def counts(answer: Any) -> tuple[Any, ...]:
+    body = answer.json()
+    return tuple(body[name] for name in ("accepted", "duplicates", "quarantined", "repeated"))
+
+
+def test_rows_in_quarantine_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = payments_parts(tmp_path, monkeypatch, contract=[gn.Between("amount", 0, 10)])
+    url = "/api/v1/sources/payments/quarantine"
+    bodies = [{"rows": [row(f"{part}{n}", 50 + n) for n in range(3)]} for part in "ab"]
+    empty, *_, found, one, unknown, wrong = call(
+        parts, tmp_path, ("GET", url, {}), *(("POST", _URL, {"json": body}) for body in bodies), ("GET", url, {}),
+        ("GET", url, {"params": {"limit": 1}}), ("GET", "/api/v1/sources/x/quarantine", {}),
+        ("GET", url, {"params": {"limit": 0}}),
+    )  # fmt: skip
+    assert empty.json() == {"source": "payments", "total": 0, "rows": []}
+    rows = found.json()["rows"]
+    assert [json.loads(r["raw"])["id"] for r in rows] == ["b0", "b1", "b2", "a0", "a1", "a2"]
+    assert (rows[0]["rule"], rows[0]["line"], "50" in rows[0]["reason"]) == ("between:amount", 1, True)
+    assert (one.json()["total"], one.json()["rows"]) == (6, rows[:1])
+    assert (unknown.status_code, wrong.status_code) == (404, 400)
+    with listening(parts, tmp_path) as port:
+        monkeypatch.setenv("GNOMON_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("GNOMON_TOKEN", TOKEN)
+        printed = CliRunner().invoke(cli, ["quarantine", "payments", "--limit", "1"])
+        as_json = CliRunner().invoke(cli, ["quarantine", "payments", "--output", "json"])
+    assert (printed.exit_code, "the newest 1 of 6" in printed.output) == (0, True), printed.output
+    assert json.loads(as_json.output) == found.json()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.gateway_world import bare_parts, call
 
 import gnomon as gn
-from gnomon import composition
 from gnomon.cli.search_commands import show_found
 from gnomon.contracts.apps import App
 from gnomon.contracts.definition_search import search_definitions
 from gnomon.contracts.layouts import view_layout
 from gnomon.errors import InvalidInput
-from gnomon.gateway.app import create_app
 
 FIELDS = {"id": "string", "at": "timestamp", "customer_id": "int64", "amount": "float64", "is_fraud": "bool"}
 
@@ -126,22 +123,16 @@ def test_what_says_whose_a_feature_is_changes_no_stored_bytes() -> None:
 def test_over_rest_and_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("GNOMON_HOME", str(tmp_path))
-    monkeypatch.setenv("GNOMON_ONLINE_URL", "redis://127.0.0.1:1/0")  # never asked
-    parts = composition.parts.__wrapped__()
+    parts = bare_parts(tmp_path, monkeypatch)
     parts.definitions.apply(app(**TAGGED), actor="me")
-    transport = httpx.ASGITransport(create_app(parts, "token", logs=tmp_path))
-
-    async def ask(query: str) -> httpx.Response:
-        headers = {"Authorization": "Bearer token"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
-            return await client.get("/api/v1/search", params={"q": query})
-
-    (found,) = asyncio.run(ask("owner:bob")).json()["found"]
+    by_owner, blank = call(
+        parts, tmp_path, *(("GET", "/api/v1/search", {"params": {"q": query}}) for query in ("owner:bob", " "))
+    )
+    (found,) = by_owner.json()["found"]
     assert (found["kind"], found["name"], found["app"], found["tags"]) == (
         "feature", "customer_spend.amount_mean_7d", "shop", ["spend", "pii"],
     )  # fmt: skip
-    assert asyncio.run(ask(" ")).status_code == 400
+    assert blank.status_code == 400
     show_found([found])
     shown = capsys.readouterr().out
     assert "customer_spend.amount_mean_7d" in shown
