@@ -5,6 +5,7 @@ Called after a training, for candidate and champion on the same rows, and by who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,8 @@ def evaluate(
     metrics = []
     for name, value in values.items():
         # A sample may miss a class where it is rare; the interval is that of the samples that do not.
-        spread = [sample[name] - value for sample in resampled if name in sample]
+        differences = [sample[name] - value for sample in resampled if name in sample]
+        spread = [difference for difference in differences if math.isfinite(difference)]
         low, high = np.quantile(spread, _INTERVAL) * shrink if spread else (0.0, 0.0)
         # A percentile interval may miss the value where the metric sits at its bound.
         metrics.append(Metric(name, value, value + min(float(low), 0.0), value + max(float(high), 0.0)))
@@ -151,6 +153,6 @@ class _Regression:
         squared = float((error**2).mean())
         metrics = {"rmse": float(np.sqrt(squared)), "mae": float(np.abs(error).mean())}
         variance = float(labels.var())
-        if variance > 0:
+        if variance > 0 and math.isfinite(squared / variance):  # labels may differ by next to nothing
             metrics["r2"] = 1.0 - squared / variance
         return metrics

@@ -3,7 +3,8 @@
 Called by `point_in_time` and `materialization` for inputs above `local_rows`. The first shuffle brings all versions of
 an event together, so that each learns when it was superseded, even by a version of another entity; the second brings
 together the events of an entity. Tasks are pure and read files, so that Ray may repeat any of them. No process holds
-more than its files' or its partition's share; what lies between is in Ray's object store, which spills to disk.
+more than its files' or its partition's share, and of a partition that one entity makes large a stretch of time
+(`time_slices`); what lies between is in Ray's object store, which spills to disk.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from gnomon.contracts.features import FeatureView
 from gnomon.contracts.offline_store import OfflineStore
 from gnomon.features.event_columns import Int64s
 from gnomon.features.event_order import SUPERSEDED, superseded_us
-from gnomon.features.view_events import event_columns
+from gnomon.features.time_slices import time_slices
+from gnomon.features.view_events import event_columns, table_rows
 from gnomon.features.view_plans import view_keys
 from gnomon.features.view_rows import view_values
 
@@ -33,7 +35,7 @@ _READ_ROWS = 1_000_000
 
 def join_on_ray(
     app: App, view: FeatureView, names: Sequence[str], offline: OfflineStore, requests: pa.Table, version: int, *,
-    partitions: int, as_of_us: int | None, chunk_pairs: int,
+    partition_rows: int, as_of_us: int | None, chunk_pairs: int,
 ) -> pa.Table:  # fmt: skip
     """Compute the view's features for every request on the cluster that this process is connected to.
 
@@ -44,7 +46,7 @@ def join_on_ray(
         offline: Holds the source's table.
         requests: Key columns and time.
         version: Version of the table.
-        partitions: Number of partitions, at least 2.
+        partition_rows: Requests and events that a worker should hold at once.
         as_of_us: Look with the knowledge of this moment instead of each row's own.
         chunk_pairs: Bound on pairs held by a worker.
 
@@ -53,22 +55,23 @@ def join_on_ray(
     """
     import ray
 
+    rows = requests.num_rows + table_rows(offline, view.source, version)
+    partitions = max(2, -(-rows // partition_rows))
     keys = view_keys(app, view)
     asked = requests.select(list(dict.fromkeys([*keys, *[c for c in requests.column_names if c.startswith("_")]])))
     schema = offline.schema(view.source, version=version)
     asked = pa.table({n: asked[n].cast(schema.field(n).type) if n in keys else asked[n] for n in asked.column_names})
     where = partition_of(asked, keys, partitions)
-    rows = [np.flatnonzero(where == part) for part in range(partitions)]
+    of_part = [np.flatnonzero(where == part) for part in range(partitions)]
     join = ray.remote(num_cpus=1)(_join_partition)
-    shared = ray.put(app.as_json())
+    how = ray.put((app.as_json(), view.name, list(names), as_of_us, chunk_pairs, partition_rows))
     pieces = shuffle_events(app, view, names, offline, version, partitions)
     results = [
-        join.remote(shared, view.name, list(names), as_of_us, chunk_pairs, asked.take(pa.array(mine)), *parts)
-        for mine, parts in zip(rows, pieces, strict=True)
+        join.remote(how, asked.take(pa.array(mine)), *parts) for mine, parts in zip(of_part, pieces, strict=True)
     ]
     table = pa.concat_tables(ray.get(results))
     back = np.empty(requests.num_rows, np.int64)
-    back[np.concatenate(rows)] = np.arange(requests.num_rows)
+    back[np.concatenate(of_part)] = np.arange(requests.num_rows)
     return table.take(pa.array(back))
 
 
@@ -165,10 +168,15 @@ def _split_versions(keys: list[str], partitions: int, *pieces: pa.Table) -> list
 
 
 def _join_partition(
-    app: Mapping[str, Any], view_name: str, names: list[str], as_of_us: int | None, chunk_pairs: int,
-    requests: pa.Table, *pieces: pa.Table,
-) -> pa.Table:  # fmt: skip
-    read = App.from_json(app)
-    view = read.get(FeatureView, view_name)
-    events = pa.concat_tables(pieces)
-    return view_values(read, view, events, requests, names=names, as_of_us=as_of_us, chunk_pairs=chunk_pairs)
+    how: tuple[Mapping[str, Any], str, list[str], int | None, int, int], requests: pa.Table, *pieces: pa.Table
+) -> pa.Table:
+    body, view_name, names, as_of_us, chunk_pairs, most_rows = how
+    app = App.from_json(body)
+    view = app.get(FeatureView, view_name)
+    found, places = [], [np.zeros(0, np.int64)]
+    for mine, events in time_slices(app, view, pa.concat_tables(pieces), requests, most_rows, as_of_us):
+        asked = requests.take(pa.array(mine))
+        found.append(view_values(app, view, events, asked, names=names, as_of_us=as_of_us, chunk_pairs=chunk_pairs))
+        places.append(mine)
+    back = np.argsort(np.concatenate(places), kind="stable")
+    return pa.concat_tables(found).take(pa.array(back))

@@ -119,7 +119,7 @@ def order_events(events: pa.Table, requests: pa.Table, keys: Sequence[str]) -> t
     asked, found, entities = entity_codes(requests, events, keys)
     superseded = superseded_us(events)
     event, known = times_us(events, EVENT_TIME), times_us(events, KNOWN_TIME)
-    rows = np.flatnonzero((found >= 0) & (known < superseded))
+    rows = np.flatnonzero(found >= 0)
     codes, event = found[rows], event[rows]
     order = _by_entity_and_time(codes, event)
     # what ties are broken by changes neither of these two

@@ -57,10 +57,9 @@ def point_in_time_join(
         if rows > local_rows and requests.num_rows and on_ray():
             from gnomon.features.distributed_join import join_on_ray
 
-            partitions = max(2, -(-rows // partition_rows))
             found = join_on_ray(
                 app, view, names, offline, requests, version,
-                partitions=partitions, as_of_us=as_of_us, chunk_pairs=chunk_pairs,
+                partition_rows=partition_rows, as_of_us=as_of_us, chunk_pairs=chunk_pairs,
             )  # fmt: skip
         else:
             found = _join_here(app, view, names, offline, requests, version, as_of_us, chunk_pairs)

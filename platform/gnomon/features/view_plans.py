@@ -32,7 +32,7 @@ def window_reach_us(feature: Aggregation) -> tuple[int, int]:
 def longest_window_us(view: FeatureView) -> int | None:
     """Return how far back the view's values depend on event times; None where an event of any age may count."""
     windows = [sum(window_reach_us(f)) for f in view.features if isinstance(f, Aggregation)]
-    if view.on_expired == "default" or not windows or any(isinstance(f, Column) for f in view.features):
+    if not windows or any(isinstance(f, Column) for f in view.features):
         return None
     return max(windows)
 

@@ -74,6 +74,13 @@ def test_regression_metrics_equal_their_definitions(rows: list[tuple[float, floa
         assert got["r2"] == pytest.approx(1 - math.fsum(e * e for e in errors) / spread, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("tiny", [5e-324, 1e-160, 1e-150])
+def test_labels_that_differ_by_next_to_nothing_have_finite_metrics(tiny: float) -> None:
+    found = evaluate("regression", [0.0, 0.0, tiny, 2 * tiny], [1e6, 1.0, 1.0, -1e6], samples=50)
+    assert all(math.isfinite(number) for m in found for number in (m.value, m.low, m.high))
+    assert {"rmse", "mae"} <= {m.name for m in found}
+
+
 def test_order_is_that_of_the_contract_and_equal_seeds_give_equal_intervals() -> None:
     random = np.random.default_rng(0)
     labels, scores = (random.random(500) < 0.3).astype(float), random.random(500)

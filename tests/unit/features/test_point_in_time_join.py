@@ -150,6 +150,18 @@ def test_join_on_ray_equals_the_local_join(offline: tuple[DeltaTables, list[dict
     assert there.schema == here.schema
 
 
+@pytest.mark.cluster
+def test_one_entity_with_most_rows_joins_on_ray_as_locally(tmp_path: Path, ray_cluster: Any) -> None:
+    """Nearly all events and requests are of one customer, so that its partition is joined in slices of time."""
+    rows = [row | {"c": 1 if i % 10 else row["c"]} for i, row in enumerate(payment_rows(1200))]
+    tables = DeltaTables(tmp_path / "tables")
+    tables.append("pay", to_table(rows), "b0")
+    app, requests = payments_app(), requests_table([r | {"c": 1} for r in label_requests(300)])
+    here = point_in_time_join(app, tables, requests, LOOKUPS, local_rows=1_000_000)
+    there = point_in_time_join(app, tables, requests, LOOKUPS, local_rows=10, partition_rows=150)
+    assert there.equals(here)
+
+
 def test_older_versions_of_the_table_can_be_joined(offline: tuple[DeltaTables, list[dict[str, Any]]]) -> None:
     tables, rows = offline
     app, asked = payments_app(), label_requests(60)

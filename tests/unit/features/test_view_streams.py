@@ -140,6 +140,10 @@ GIVEN_AWAY_OLD = [
     ([event("2", 2, 7)], 0.0, "step"),
     ([event("1", 2, 7)], 0.0, "step"),
 ]
+NEVER_VISIBLE = [
+    ([event("3", 1, 5, 9), event("4", 2, 5, 9)], 0.0, "step"),
+    ([event("1", 1, 7), event("1", 2, 9), event("2", 1, 9), event("2", 2, 7)], 0.0, "step"),
+]
 BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)], 1.0, "step")]
 
 
@@ -154,6 +158,7 @@ BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)],
 @example(script=MOVES_LATER, fixed=False, limit_bytes=PLENTY)
 @example(script=COMES_BACK, fixed=True, limit_bytes=1)
 @example(script=BRINGS_ANOTHER, fixed=False, limit_bytes=1)
+@example(script=NEVER_VISIBLE, fixed=False, limit_bytes=PLENTY)
 @example(script=GIVEN_AWAY_OLD, fixed=False, limit_bytes=PLENTY)
 @settings(max_examples=60, deadline=None)
 def test_streamed_values_equal_materialized_ones(
