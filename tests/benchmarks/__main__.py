@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from tests.benchmarks.distributed_join.benchmark import DistributedJoin
 from tests.benchmarks.environments import cache_folder
 from tests.benchmarks.harness import Benchmark, measure
 from tests.benchmarks.online_read.benchmark import OnlineRead
@@ -22,10 +23,10 @@ from tests.benchmarks.report import as_json, machine_facts, show
 from tests.benchmarks.served_prediction.benchmark import ServedPrediction
 from tests.benchmarks.stream.benchmark import Stream
 
-BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark
-    for benchmark in (OnlineRead(), OnlineWrite(), PointInTime(), ServedPrediction(), Stream())
-}
+_ALL: tuple[Benchmark, ...] = (
+    OnlineRead(), OnlineWrite(), PointInTime(), DistributedJoin(), ServedPrediction(), Stream(),
+)  # fmt: skip
+BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 _REPEATS, _QUICK_REPEATS = 5, 2
 
 

@@ -29,9 +29,6 @@ from gnomon.features.view_events import event_columns, table_rows
 from gnomon.features.view_plans import view_keys
 from gnomon.features.view_rows import view_values
 
-_READ_ROWS = 1_000_000
-"""Rows of the files that one task reads, where files are smaller than that."""
-
 
 def join_on_ray(
     app: App, view: FeatureView, names: Sequence[str], offline: OfflineStore, requests: pa.Table, version: int, *,
@@ -65,7 +62,7 @@ def join_on_ray(
     of_part = [np.flatnonzero(where == part) for part in range(partitions)]
     join = ray.remote(num_cpus=1)(_join_partition)
     how = ray.put((app.as_json(), view.name, list(names), as_of_us, chunk_pairs, partition_rows))
-    pieces = shuffle_events(app, view, names, offline, version, partitions)
+    pieces = shuffle_events(app, view, names, offline, version, partitions, partition_rows)
     results = [
         join.remote(how, asked.take(pa.array(mine)), *parts) for mine, parts in zip(of_part, pieces, strict=True)
     ]
@@ -76,16 +73,20 @@ def join_on_ray(
 
 
 def shuffle_events(
-    app: App, view: FeatureView, names: Sequence[str] | None, offline: OfflineStore, version: int, partitions: int
+    app: App, view: FeatureView, names: Sequence[str] | None, offline: OfflineStore, version: int, partitions: int,
+    read_rows: int,
 ) -> list[tuple[Any, ...]]:  # fmt: skip
-    """Start the two shuffles; return, per partition, references to the tables that make it up."""
+    """Start the two shuffles; return, per partition, references to the tables that make it up.
+
+    A task reads about `read_rows` rows of the files, or one row group where that has more.
+    """
     import ray
 
     schema = offline.schema(view.source, version=version)
     columns = event_columns(app, view, names, schema)
     read = ray.remote(num_cpus=1, num_returns=partitions)(_split_files)
     order = ray.remote(num_cpus=1, num_returns=partitions)(_split_versions)
-    groups = _file_groups(offline.files(view.source, version=version))
+    groups = _file_groups(offline.files(view.source, version=version), read_rows)
     by_event = [read.remote(paths, schema, columns, partitions) for paths in groups]
     keys = view_keys(app, view)
     by_entity = [order.remote(list(keys), partitions, *parts) for parts in zip(*by_event, strict=True)]
@@ -124,7 +125,7 @@ def _hashable(values: pa.ChunkedArray) -> pl.Series:
     return pl.Series(values.cast(wide))
 
 
-def _file_groups(paths: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
+def _file_groups(paths: Sequence[str], read_rows: int) -> list[list[tuple[str, list[int]]]]:
     """Deal row groups out to readers: (path, row groups) of about as many rows as one task should hold."""
     groups: list[list[tuple[str, list[int]]]] = []
     room = 0
@@ -134,7 +135,7 @@ def _file_groups(paths: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
             rows = footer.row_group(index).num_rows
             if rows > room:
                 groups.append([])
-                room = max(_READ_ROWS, rows)
+                room = max(read_rows, rows)
             if not groups[-1] or groups[-1][-1][0] != path:
                 groups[-1].append((path, []))
             groups[-1][-1][1].append(index)

@@ -144,7 +144,8 @@ def _entity_tables(
     if rows > local_rows and on_ray():
         from gnomon.features.distributed_join import run_partitions, shuffle_events
 
-        pieces = shuffle_events(app, view, None, offline, version, max(2, -(-rows // partition_rows)))
+        partitions = max(2, -(-rows // partition_rows))
+        pieces = shuffle_events(app, view, None, offline, version, partitions, partition_rows)
         yield from run_partitions(pieces, _partition_rows, (app.as_json(), view.name, as_of_us))
         return
     events = read_view_events(app, view, offline, version, earliest_us=as_of_us, latest_us=as_of_us)

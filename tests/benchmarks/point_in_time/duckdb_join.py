@@ -16,8 +16,8 @@ class DuckdbJoin:
     """The contestant; see `contestant.Contestant`."""
 
     def __init__(self) -> None:
-        self._folder = ""
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self.folder = ""
+        self.connection: duckdb.DuckDBPyConnection | None = None
 
     def prepare(self, world: Mapping[str, Any]) -> None:
         """Write the files."""
@@ -25,15 +25,15 @@ class DuckdbJoin:
 
     def open(self, world: Mapping[str, Any]) -> dict[str, str]:
         """Connect to a database in memory."""
-        self._folder = world["folder"]
-        self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self.folder = world["folder"]
+        self.connection = duckdb.connect()
+        self.connection.execute("SET TimeZone = 'UTC'")
         return {name: version(name) for name in ("duckdb", "pyarrow")}
 
     def measure(self, scenario: Mapping[str, Any], budget_s: float) -> dict[str, Any]:
         """Time queries, from label rows in memory to features in memory, in the label rows' order."""
-        assert self._connection is not None
-        connection, names = self._connection, columns(scenario["what"])
+        assert self.connection is not None
+        connection, names = self.connection, columns(scenario["what"])
         asked = labels(scenario["labels"], scenario["events"])
         asked = asked.append_column("i", pa.array(range(asked.num_rows), pa.int64()))
         connection.register("asked", asked)
@@ -43,13 +43,13 @@ class DuckdbJoin:
 
     def close(self) -> None:
         """Close the database."""
-        if self._connection is not None:
-            self._connection.close()
+        if self.connection is not None:
+            self.connection.close()
 
     def _newest(self, number: int) -> str:
         chosen = ", ".join(f"{view}.{name} AS {view}_{name}" for view in VIEWS for name in FEATURES)
         joins = " ".join(
-            f"ASOF LEFT JOIN '{file(self._folder, number, view)}' AS {view} "
+            f"ASOF LEFT JOIN '{file(self.folder, number, view)}' AS {view} "
             f"ON l.entity = {view}.entity AND l.at >= {view}.at"
             for view in VIEWS
         )
@@ -57,7 +57,7 @@ class DuckdbJoin:
 
     def _windows(self, number: int) -> str:
         return (
-            f"SELECT avg(e.a) AS mean FROM asked l LEFT JOIN '{file(self._folder, number, VIEWS[0])}' AS e "
+            f"SELECT avg(e.a) AS mean FROM asked l LEFT JOIN '{file(self.folder, number, VIEWS[0])}' AS e "
             f"ON l.entity = e.entity AND e.at <= l.at AND e.at > l.at - INTERVAL {WINDOW_DAYS} DAY "
             "GROUP BY l.i ORDER BY l.i"
         )

@@ -36,7 +36,7 @@ class GnomonJoin:
         tables = DeltaTables(Path(world["folder"]) / "tables")
         for number in sizes(world["scenarios"]):
             for i, view in enumerate(VIEWS):
-                tables.append(f"{view}_{number}", _stored(events(number, i)), "batch")
+                tables.append(f"{view}_{number}", stored_rows(events(number, i)), "batch")
 
     def open(self, world: Mapping[str, Any]) -> dict[str, str]:
         """Name the tables."""
@@ -71,7 +71,8 @@ def _app(number: int) -> App:
     return App.of("bench", parts).with_schemas({f"{view}_{number}": _SCHEMA for view in VIEWS})
 
 
-def _stored(rows: pa.Table) -> pa.Table:
+def stored_rows(rows: pa.Table) -> pa.Table:
+    """Return rows as ingestion stores them, each an event of its own."""
     number = rows.num_rows
     stored_at = pa.repeat(pa.scalar(1_800_000_000_000_000, pa.int64()), number).cast(pa.timestamp("us", tz="UTC"))
     ids = pa.array([f"e{i:09}" for i in range(number)])
