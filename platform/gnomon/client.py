@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from gnomon.connection import Connection, Json
 from gnomon.errors import InvalidInput
+from gnomon.export_client import Exports
 from gnomon.history_client import History
 from gnomon.operations_client import Operations
 from gnomon.push_client import EventSender
@@ -32,6 +33,7 @@ class Client(DefinitionSearch, EventSender):
     Attributes:
         operations: Every piece of work that was asked for; the verbs below ask and wait through it.
         history: What was done by whom, how trainings went, and the log.
+        exports: Training sets, and features as of a moment, as Parquet files.
 
     Raises:
         Unavailable: From every method: nothing answers at the address; repeating is safe.
@@ -43,6 +45,7 @@ class Client(DefinitionSearch, EventSender):
         super().__init__(self._connection)
         self.operations = Operations(self._connection)
         self.history = History(self._connection)
+        self.exports = Exports(self._connection, self.operations.run)
 
     @property
     def url(self) -> str:

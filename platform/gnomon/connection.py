@@ -5,12 +5,14 @@ Used by `client` only.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from gnomon.errors import GnomonError, OperationFailed, Unavailable, from_json
+from gnomon.errors import GnomonError, OperationFailed, OutOfSpace, Unavailable, from_json
 
 Json = dict[str, Any]
 
@@ -51,13 +53,46 @@ class Connection:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Unavailable(
-                f"no answer from {self.url}: {error or type(error).__name__}", "is it up? start it with `gnomon up`"
-            ) from error
+            raise self._no_answer(error) from error
         if response.is_success:
             body: Json = response.json()
             return body
         raise _error_of(response)
+
+    def fetch(self, path: str, into: Path) -> str:
+        """Write a route's answer to a file, without holding it in memory.
+
+        Args:
+            path: As of `call`; the method is GET.
+            into: The file, created or overwritten.
+
+        Returns:
+            SHA-256 of what came, 64 hex digits.
+
+        Raises:
+            Unavailable: Nothing answers at the address, or the answer broke off.
+            GnomonError: What the platform answered, as the error that it raised there.
+            OutOfSpace: The file cannot be written.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self._http.stream("GET", path) as response, into.open("wb") as file:
+                if not response.is_success:
+                    response.read()
+                    raise _error_of(response)
+                for chunk in response.iter_bytes():
+                    digest.update(chunk)
+                    file.write(chunk)
+        except httpx.HTTPError as error:
+            raise self._no_answer(error) from error
+        except OSError as error:
+            raise OutOfSpace(f"{into} cannot be written: {error.strerror}", "name a file elsewhere") from error
+        return digest.hexdigest()
+
+    def _no_answer(self, error: httpx.HTTPError) -> Unavailable:
+        return Unavailable(
+            f"no answer from {self.url}: {error or type(error).__name__}", "is it up? start it with `gnomon up`"
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -36,7 +36,8 @@ class Operations:
         """Ask for an operation, again if the answer is lost; asked for by the same id it is done once.
 
         Args:
-            kind: `ingest`, `materialize`, `train`, `deploy`, `monitor`, `retrain` or `audit_skew`.
+            kind: `ingest`, `materialize`, `train`, `deploy`, `monitor`, `retrain`, `audit_skew`,
+                `export_training_set` or `export_features`.
             target: Name of the source, view, model, deployment or monitor.
             arguments: JSON arguments of the kind.
             operation_id: Names the request, so that repeating it is harmless; a fresh id is made when left out.

@@ -7,6 +7,9 @@ import typer
 from gnomon.cli import (
     audit_commands,
     definition_commands,
+    export_commands,
+    feature_test_command,
+    import_command,
     platform_commands,
     push_command,
     reading_commands,
@@ -26,6 +29,6 @@ app = typer.Typer(
 
 for module in (
     platform_commands, definition_commands, work_commands, serving_commands, reading_commands, audit_commands,
-    push_command, search_commands,
+    push_command, search_commands, feature_test_command, export_commands, import_command,
 ):  # fmt: skip
     module.register(app)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from gnomon.errors import GnomonError
+
+
+class _HasName(Protocol):
+    name: str
+
+
+_Named = TypeVar("_Named", bound=_HasName)
 
 
 class Format(StrEnum):
@@ -84,6 +92,16 @@ def waiting(what: str) -> Callable[[dict[str, Any]], None]:
             _errors.print(f"[dim]{_plain(line)}[/]")
 
     return report
+
+
+def track(subjects: Sequence[_Named], quiet: bool) -> Iterator[_Named]:
+    """Yield each of the subjects, with a bar on the terminal's standard error that names it; none if quiet."""
+    with Progress(console=_errors, transient=True, disable=quiet or not _errors.is_terminal) as bar:
+        task = bar.add_task("", total=len(subjects))
+        for subject in subjects:
+            bar.update(task, description=_plain(subject.name))
+            yield subject
+            bar.advance(task)
 
 
 def _plain(text: str) -> str:

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-OperationKind = Literal["ingest", "materialize", "train", "deploy", "monitor", "retrain", "audit_skew"]
+OperationKind = Literal[
+    "ingest", "materialize", "train", "deploy", "monitor", "retrain", "audit_skew", "export_training_set",
+    "export_features",
+]  # fmt: skip
 OperationState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 

@@ -92,7 +92,7 @@ class Spec(Part, init=False):
     """A named definition: an entity, a source, a view, a model; with words, an owner and tags to find it by."""
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "definition"
     name: Name
     description: str = ""
     owner: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gnomon.contracts.operations import FINAL, Operation
+from gnomon.control_plane.export_work import export_features, export_training_set
 from gnomon.control_plane.feature_work import ingest_source, materialize_view
 from gnomon.control_plane.monitor_work import run_monitor
 from gnomon.control_plane.parts import Parts
@@ -29,6 +30,8 @@ WORK: Mapping[str, Work] = {
     "monitor": run_monitor,
     "retrain": retrain_model,
     "audit_skew": audit_model,
+    "export_training_set": export_training_set,
+    "export_features": export_features,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,16 +11,15 @@ import numpy as np
 
 from gnomon.contracts.clocks import to_us
 from gnomon.contracts.deployments import Deployment
-from gnomon.contracts.durations import duration_us, parse_duration
 from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
+from gnomon.control_plane.moments import FORMS, moment_us
 from gnomon.control_plane.parts import Parts, Resolve
 from gnomon.errors import InvalidInput
 from gnomon.features.event_columns import Int64s
 from gnomon.monitoring.skew_audit import SkewQuestion, TrainedVersion, audit_skew
 from gnomon.serving.prediction_log import predictions_table
 
-_FORMS: Final = "give a duration such as '7d', a date such as '2026-03-01', or a time with its zone"
 _OPERATIONS: Final = 10_000
 """Operations that are searched for materializations, the newest."""
 
@@ -43,30 +42,16 @@ def audit_model(operation: Operation, parts: Parts, report: Callable[[str], None
     """
     model = parts.app_with(Model, operation.target).app.get(Model, operation.target).name
     now_us = parts.clock.now_us()
-    after_us = _moment_us("since", operation.arguments.get("since", "1d"), now_us)
-    until_us = _moment_us("until", operation.arguments.get("until", "0s"), now_us)
+    after_us = moment_us("since", operation.arguments.get("since", "1d"), now_us)
+    until_us = moment_us("until", operation.arguments.get("until", "0s"), now_us)
     if after_us >= until_us:
-        raise InvalidInput("the period to audit is empty: 'since' is not before 'until'", _FORMS)
+        raise InvalidInput("the period to audit is empty: 'since' is not before 'until'", FORMS)
     deployments = [d.name for app in parts.apps() for d in app.all(Deployment) if d.model == model]
     question = SkewQuestion(
         model, {name: predictions_table(name) for name in deployments}, after_us, until_us, now_us,
         _materializations(parts), parts.local_rows,
     )  # fmt: skip
     return audit_skew(question, parts.offline, _versions(parts, model), report).as_json()
-
-
-def _moment_us(name: str, value: Any, now_us: int) -> int:
-    """Read a duration before now, a date or a time."""
-    try:
-        return now_us - duration_us(parse_duration(value))
-    except ValueError:
-        pass
-    try:
-        if len(value) <= len("2026-03-01"):
-            return to_us(datetime.combine(date.fromisoformat(value), time(), UTC))
-        return to_us(datetime.fromisoformat(value))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(f"{name}: {str(value)[:60]!r} is no moment", _FORMS) from error
 
 
 def _materializations(parts: Parts) -> dict[str, Int64s]:

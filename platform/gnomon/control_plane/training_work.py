@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.deployments import CHAMPION
@@ -30,6 +29,7 @@ from gnomon.contracts.registry import Lineage, Metric, ModelVersion
 from gnomon.contracts.signatures import Signature, model_signature
 from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
+from gnomon.control_plane.table_files import write_table
 from gnomon.errors import InvalidInput
 from gnomon.evaluation.gates import GateReport, check_gates
 from gnomon.evaluation.metrics import evaluate
@@ -118,7 +118,7 @@ def _train_and_register(run_id: str, model_name: str, parts: Parts, report: Repo
     folder = parts.work_folder / run_id
     folder.mkdir(parents=True, exist_ok=True)
     train_path = folder / "train.parquet"
-    _write(train, train_path)
+    write_table(train, train_path)
     report(f"training on {train.num_rows} rows with {model.trainer.workers} workers")
     request = TrainRequest(run_id, signature, model.trainer, train_path, folder)
     try:
@@ -207,7 +207,7 @@ def _store(
 
 def _store_table(table: pa.Table, folder: Path, parts: Parts) -> str:
     path = folder / "training_set.parquet"
-    _write(table, path)
+    write_table(table, path)
     return parts.artifacts.put_bytes(path.read_bytes())
 
 
@@ -229,10 +229,3 @@ def _lineage(
 def _labels(table: pa.Table) -> np.ndarray[Any, Any]:
     labels: np.ndarray[Any, Any] = table["label"].to_numpy()
     return labels
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    """Write a table as Parquet, atomically for a worker that reads it: a torn file is never under the name."""
-    fresh = path.with_suffix(".part")
-    pq.write_table(table, fresh, compression="zstd", row_group_size=65_536)
-    fresh.replace(path)

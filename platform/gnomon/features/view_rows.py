@@ -7,7 +7,7 @@ asked and does not expire in a training set, while online its age counts from th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,10 +131,10 @@ def view_rows(
     derived = [f for f in features if isinstance(f, Derived)]
     if has_windows(view):
         values |= hide_rows(view, simple, values, newest.found, old)
-        values |= {f.name: _derive(f, values, len(until)) for f in derived}
+        values |= {f.name: derive(f, values, len(until)) for f in derived}
         values = hide_missing(view, features, values, seen)
     else:
-        values |= {f.name: _derive(f, values, len(until)) for f in derived}
+        values |= {f.name: derive(f, values, len(until)) for f in derived}
         values = hide_rows(view, features, values, newest.found, old)
     chosen = [f.name for f in view.features] if names is None else list(names)
     table = pa.Table.from_arrays([values[name] for name in chosen], names=chosen)
@@ -199,7 +199,20 @@ def _stored_values(
     return values | {f.name: columns[f.column].take(positions) for f in features if isinstance(f, Column)}
 
 
-def _derive(feature: Derived, values: dict[str, pa.Array], rows: int) -> pa.Array:
+def derive(feature: Derived, values: Mapping[str, pa.Array], rows: int) -> pa.Array:
+    """Compute a derived feature from the view's other features.
+
+    Args:
+        feature: Which one.
+        values: Columns by feature name, at least those that it reads.
+        rows: Their length.
+
+    Returns:
+        One value per row, of the declared type.
+
+    Raises:
+        InvalidInput: The expression's type is not the declared one.
+    """
     result = evaluate(feature.expression, values, rows)
     wanted = ARROW_TYPES[feature.dtype]
     if result.type == wanted:

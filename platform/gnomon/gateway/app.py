@@ -18,7 +18,15 @@ from starlette.exceptions import HTTPException
 from gnomon.contracts.deployments import Deployment
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Conflict, GnomonError, InvalidInput, NotFound, OperationFailed, did_you_mean
-from gnomon.gateway import definition_routes, operation_routes, page_routes, push_routes, reading_routes, search_routes
+from gnomon.gateway import (
+    definition_routes,
+    export_routes,
+    operation_routes,
+    page_routes,
+    push_routes,
+    reading_routes,
+    search_routes,
+)
 from gnomon.gateway.access import TokenGate
 from gnomon.telemetry.logs import logger
 
@@ -46,6 +54,7 @@ def create_app(
     app = FastAPI(title="Gnomon", version="1", description=_DESCRIPTION, docs_url=None, redoc_url=None)
     app.include_router(definition_routes.router(parts), prefix="/api/v1")
     app.include_router(operation_routes.router(parts), prefix="/api/v1")
+    app.include_router(export_routes.router(parts), prefix="/api/v1")
     app.include_router(reading_routes.router(parts, logs), prefix="/api/v1")
     app.include_router(search_routes.router(parts), prefix="/api/v1")
     pushes = push_routes.Pushes(parts, push_wait_s)

@@ -23,10 +23,15 @@ from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json, p
 _TARGETS: dict[str, type[Spec]] = {
     "ingest": DataSource, "materialize": FeatureView, "train": Model,
     "deploy": Deployment, "monitor": Monitor, "retrain": Model, "audit_skew": Model,
+    "export_training_set": Model, "export_features": Spec,
 }  # fmt: skip
 PageRows = Annotated[int, Query(ge=0, le=10_000)]
 _DAY_US = 86_400_000_000
-_ARGUMENTS: dict[str, dict[str, type]] = {"deploy": {"version": int}, "audit_skew": {"since": str, "until": str}}
+_ARGUMENTS: dict[str, dict[str, type]] = {
+    "deploy": {"version": int}, "audit_skew": {"since": str, "until": str},
+    "export_training_set": {"as_of": str, "version": int},
+    "export_features": {"as_of": str, "features": list, "keys": list, "keys_from": str},
+}  # fmt: skip
 
 
 def router(parts: Parts) -> APIRouter:
