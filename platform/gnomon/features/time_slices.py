@@ -39,7 +39,8 @@ def time_slices(
         as_of_us: Look with the knowledge of this moment instead of each request's own.
 
     Yields:
-        tuple[Int64s, pa.Table]: Positions of requests, each in one slice, and events that give them the values that all events would.
+        tuple[Int64s, pa.Table]: Positions of requests, each in one slice, and events that give them the values that all
+            events would.
     """
     if not requests.num_rows or events.num_rows + requests.num_rows <= most_rows:
         yield np.arange(requests.num_rows), events
