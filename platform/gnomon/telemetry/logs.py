@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from gnomon.errors import unknown_name
 from gnomon.telemetry.log_files import LogFile, generations
 
 # Anchored at the end, so that `tokens_per_s` is kept; `pass` is a word of its own, so that `bypass` is.
@@ -135,10 +136,15 @@ def read_logs(folder: Path, *, component: str | None = None, lines: int = 100) -
 
     Returns:
         One mapping of fields per line.
+
+    Raises:
+        NotFound: No component of that name has written a line.
     """
-    found = folder.glob(f"{component or '*'}.jsonl*")  # also where the newest file was renamed just now
-    paths = sorted({path.with_name(path.name.partition(".jsonl")[0] + ".jsonl") for path in found})
-    entries = [entry for path in paths for entry in _parsed(_newest(path, lines))]
+    written = {path.name.partition(".jsonl")[0] for path in folder.glob("*.jsonl*")}  # renamed just now or not
+    if component is not None and component not in written:
+        raise unknown_name("component", component, written)
+    parts = sorted(written) if component is None else [component]
+    entries = [entry for part in parts for entry in _parsed(_newest(folder / f"{part}.jsonl", lines))]
     return sorted(entries, key=lambda entry: str(entry.get("timestamp", "")))[-lines:]
 
 

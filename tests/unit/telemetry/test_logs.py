@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from gnomon.errors import NotFound
 from gnomon.telemetry.logs import close, configure, hide_secrets, logger, read_logs
 
 TOKEN = "Gm4UZDWdNZxt-a-secret"
@@ -35,7 +36,9 @@ def test_lines_come_back_in_order_and_torn_ones_are_skipped(tmp_path: Path) -> N
         ("second", "warning", "part"),
     ]
     assert lines[0]["rows"] == 3
-    assert read_logs(tmp_path, component="other") == []
+    with pytest.raises(NotFound, match="'prat'") as refused:
+        read_logs(tmp_path, component="prat")
+    assert "'part'" in refused.value.hint
 
 
 def test_secrets_are_hidden(tmp_path: Path) -> None:
@@ -117,7 +120,8 @@ def test_lines_come_back_from_older_files_too(tmp_path: Path) -> None:
     logger().info("line", number=3)
     assert [line["number"] for line in read_logs(tmp_path)] == [0, 1, 2, 3]
     assert [line["number"] for line in read_logs(tmp_path, component="part", lines=2)] == [2, 3]
-    assert read_logs(tmp_path, component="par") == []
+    with pytest.raises(NotFound):
+        read_logs(tmp_path, component="par")
 
 
 def test_a_part_whose_newest_file_was_just_renamed_is_read(tmp_path: Path) -> None:
