@@ -38,6 +38,9 @@ class LoopStore:
     def clear(self, layout: ViewLayout) -> int:
         return self._runner.run(self.store.clear(layout))
 
+    def drop_version(self, layout: ViewLayout) -> int:
+        return self._runner.run(self.store.drop_version(layout))
+
     def ping(self) -> None:
         self._runner.run(self.store.ping())
 

@@ -47,29 +47,53 @@ values = st.fixed_dictionaries({
 
 
 class Model:
-    """What the port's docstring says, in plain Python: the newest row or deletion per (view, entity)."""
+    """What the port's docstring says, in plain Python: the newest row per (view, version, entity), and deletions."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, int], tuple[str, Row]] = {}
+        self.rows: dict[tuple[str, str, int], Row] = {}
+        self.deleted: dict[tuple[str, int], Row] = {}
 
-    def write(self, layout: ViewLayout, rows: list[Row], *, deletes: bool = False) -> int:
+    def write(self, layout: ViewLayout, rows: list[Row]) -> int:
         written = 0
-        for row in ({**row, "deletes": deletes} for row in rows):
-            version, old = self.rows.get((layout.view, row["id"]), ("", None))
-            comparable = old is not None and (deletes or old["deletes"] or version == layout.version)
-            if not comparable or _order(row) > _order(old):
-                self.rows[layout.view, row["id"]] = (layout.version, row)
+        for row in rows:
+            place = (layout.view, layout.version, row["id"])
+            older = (self.rows.get(place), self.deleted.get((layout.view, row["id"])))
+            if all(_order(row) > _order(old) for old in older if old is not None):
+                self.rows[place] = row
                 written += 1
         return written
 
+    def delete(self, view: str, rows: list[Row]) -> int:
+        written = 0
+        for row in rows:
+            before = self.deleted.get((view, row["id"]))
+            if before is not None and _order(row) <= _order(before):
+                continue
+            self.deleted[view, row["id"]] = row
+            mine = [place for place in self.rows if (place[0], place[2]) == (view, row["id"])]
+            gone = [place for place in mine if _order(self.rows[place]) <= _order(row)]
+            for place in gone:
+                del self.rows[place]
+            written += gone == mine
+        return written
+
     def clear(self, view: str) -> int:
-        mine = [key for key in self.rows if key[0] == view]
-        return sum(not self.rows.pop(key)[1]["deletes"] for key in mine)
+        for place in [place for place in self.deleted if place[0] == view]:
+            del self.deleted[place]
+        return self.drop({place for place in self.rows if place[0] == view})
+
+    def drop_version(self, layout: ViewLayout) -> int:
+        return self.drop({place for place in self.rows if place[:2] == (layout.view, layout.version)})
+
+    def drop(self, places: set[tuple[str, str, int]]) -> int:
+        for place in places:
+            del self.rows[place]
+        return len({entity for _, _, entity in places})
 
     def read(self, layout: ViewLayout, name: str, default: Any, entity: int, now_us: int) -> tuple[Any, int, int]:
-        version, row = self.rows.get((layout.view, entity), ("", {"deletes": True}))
-        if row["deletes"] or version != layout.version:
-            known = any(key[1] == entity and not row["deletes"] for key, (_, row) in self.rows.items())
+        row = self.rows.get((layout.view, layout.version, entity))
+        if row is None:
+            known = any(place[2] == entity for place in self.rows)
             value, status, age = None, Status.MISSING_FEATURE if known else Status.MISSING_ENTITY, -1
         else:
             value, age = row.get(name), now_us - row["at"]
@@ -83,9 +107,8 @@ class Model:
         return value, status, age
 
 
-def _order(row: Row | None) -> tuple[int, int, bool]:
-    assert row is not None
-    return row["at"], row["known"], row["deletes"]
+def _order(row: Row) -> tuple[int, int]:
+    return row["at"], row["known"]
 
 
 class OnlineStoreMachine(RuleBasedStateMachine):
@@ -116,7 +139,8 @@ class OnlineStoreMachine(RuleBasedStateMachine):
 
     def stored(self, layout: ViewLayout, entity: int) -> Row:
         """Return what the model holds, or what could have been there a moment ago."""
-        return self.model.rows.get((layout.view, entity), ("", {"at": self.now_us, "known": self.now_us}))[1]
+        now = {"at": self.now_us, "known": self.now_us}
+        return self.model.rows.get((layout.view, layout.version, entity), now)
 
     @rule(layout=layouts, entity=ids, row=values)
     def push(self, layout: ViewLayout, entity: int, row: Row) -> None:
@@ -148,7 +172,7 @@ class OnlineStoreMachine(RuleBasedStateMachine):
         at = self.now_us - age
         rows = [{"id": entity, "at": at, "known": at + lag} for entity in entities]
         result = self.store.delete(layout, table_of(layout, rows))
-        written = self.model.write(layout, rows, deletes=True)
+        written = self.model.delete(layout.view, rows)
         assert (result.written_rows, result.ignored_rows) == (written, len(rows) - written)
 
     @rule(by_us=st.integers(1, 4))
@@ -167,6 +191,12 @@ class OnlineStoreMachine(RuleBasedStateMachine):
     def clear(self, layout: ViewLayout) -> None:
         self.happened["clear"] += 1
         assert self.store.clear(layout) == self.model.clear(layout.view)
+
+    @precondition(lambda self: len(self.model.rows) > 3)
+    @rule(layout=layouts)
+    def drop_version(self, layout: ViewLayout) -> None:
+        self.happened["drop version"] += 1
+        assert self.store.drop_version(layout) == self.model.drop_version(layout)
 
     @precondition(lambda self: self.model.rows and not self.restarted)
     @rule(now=st.sampled_from([False] * 11 + [True]))
@@ -234,5 +264,6 @@ def test_equals_the_model(server: EmbeddedValkey, record_property: Any) -> None:
     print("what happened:", dict(happened))
     record_property("examples", happened["examples"])
     assert happened["examples"] >= EXAMPLES
-    rules = ("push", "batch", "late", "correct", "null", "delete", "expire", "backfill", "clear", "restart server")
+    more = ("expire", "backfill", "clear", "drop version", "restart server")
+    rules = ("push", "batch", "late", "correct", "null", "delete", *more)
     assert min(happened[name] for name in rules) > EXAMPLES // 200

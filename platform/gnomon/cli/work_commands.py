@@ -111,6 +111,12 @@ def materialize(
 def _materialized(results: list[dict[str, Any]]) -> None:
     fields = ["view", "entities", "written", "ignored", "as_of"]
     table(fields, ([r[f] for f in fields] for r in results), empty="no view is defined: `gnomon apply APP_FILE`")
+    for result in results:
+        for version, what in result["also"].items():
+            done = what if isinstance(what, str) else f"{what} entities"
+            console.print(f"  {result['view']}: version {version}, which a deployed model reads: {done}", markup=False)
+        for version in result["removed"]:
+            console.print(f"  {result['view']}: version {version} removed, nobody reads it", markup=False)
 
 
 def train(

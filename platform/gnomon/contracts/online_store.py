@@ -28,7 +28,7 @@ class Status(IntEnum):
     MISSING_ENTITY = 2
     """The entity has no row in any view of the store."""
     MISSING_FEATURE = 3
-    """The entity is known, but this view has no row for it (or only one of another layout version)."""
+    """The entity is known, but this view has no row for it (or only one of another version of the view)."""
     EXPIRED = 4
     """The row is older than the view's max age; the value is null, or served when the policy says `serve`."""
     DEFAULT = 5
@@ -78,8 +78,9 @@ class OnlineStore(Protocol):
     """The newest row per view and entity; last event time wins.
 
     A row replaces the stored one if its (event time, known time) is greater; equal or smaller is ignored, so that
-    repeated and late writes are harmless. The comparison is atomic on the server. A row of another layout version is
-    always replaced. A null replaces a value. A deletion leaves a tombstone, which compares with rows of every version.
+    repeated and late writes are harmless. The comparison is atomic on the server. A null replaces a value. Rows of
+    different layout versions of a view lie side by side: a write or a read of one never touches another. A deletion is
+    one of all versions, also of those that are written later.
     """
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> WriteResult:
@@ -101,16 +102,16 @@ class OnlineStore(Protocol):
     def delete(self, layout: ViewLayout, rows: pa.Table) -> WriteResult:
         """Delete the rows of entities in one view: what is not newer goes, and never comes back by a late write.
 
-        A deletion stands for everything of its entity up to its (event time, known time), that moment included; a row
-        with a greater one stays, or comes back. Until a newer row or `clear` its times are kept, and nothing else.
+        A deletion stands for everything of its entity up to its (event time, known time), that moment included, in
+        every version; a row with a greater one stays, or comes back. The newest one's times are kept until `clear`.
 
         Args:
             layout: The view; the versions of its rows do not matter.
             rows: The layout's key columns, `EVENT_TIME` and `KNOWN_TIME`; other columns are not read.
 
         Returns:
-            How many deletions became the newest of their entity, stored row or not, and how many came too late or were
-            repeated.
+            How many deletions became the newest of their entity, stored row or not, and how many came too late for a
+            row of any version or were repeated.
 
         Raises:
             Unavailable: The server does not answer; repeating is safe.
@@ -139,7 +140,11 @@ class OnlineStore(Protocol):
         ...
 
     def clear(self, layout: ViewLayout) -> int:
-        """Remove all rows of a view; return how many entities had one."""
+        """Remove all rows of a view, of every version, and its deletions; return how many entities had a row."""
+        ...
+
+    def drop_version(self, layout: ViewLayout) -> int:
+        """Remove the rows of the layout's version, and no others; return how many entities had one."""
         ...
 
     def ping(self) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.operations import Operation
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
+from gnomon.control_plane.view_versions import bring_online, finish_removals, retire_versions, versions_in_service
 from gnomon.data.ingest_reports import IngestReport
 from gnomon.data.ingestion import ingest
-from gnomon.errors import InvalidInput
-from gnomon.features.materialization import materialize
+from gnomon.errors import GnomonError, InvalidInput, Unavailable
+from gnomon.features.online_versions import note_shown
 from gnomon.telemetry.logs import logger
 
 _MEMORY = "ingest_memory"
@@ -70,7 +72,10 @@ def _log_findings(source: DataSource, done: IngestReport) -> None:
 
 
 def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
-    """Bring a view's values as of now into the online store.
+    """Bring a view's values as of now into the online store, in every version of it that somebody reads.
+
+    All rows of the applied version are written before it is shown; the versions of deployed models come next, and those
+    that nobody reads any more go last.
 
     Args:
         operation: Its target is the view.
@@ -78,7 +83,9 @@ def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict
         report: Takes a line of progress.
 
     Returns:
-        `view`, `entities`, counts of rows written and ignored, the source's version and the time that values are as of.
+        `view`, `version`, `entities`, counts of rows written and ignored, the source's version and the time that values
+        are as of, all of the applied version; `also`, by version, the entities of the other ones or why there are none;
+        `removed`, the versions that are gone.
 
     Raises:
         NotFound: No applied app defines the view.
@@ -91,12 +98,29 @@ def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict
             f"view '{view.name}' has nothing to materialize: source '{view.source}' holds no rows",
             f"ingest it first: `gnomon ingest {view.source}`",
         )
+    finish_removals(view.name, parts)
     report("computing values")
-    now_us = parts.clock.now_us()
-    done = materialize(app, view.name, parts.offline, parts.online, now_us)
+    (version, app), *others = versions_in_service(view.name, parts).items()
+    done = bring_online(app, view.name, parts)
+    note_shown(parts.states, app, view.name)
+    report("computing the values of deployed models")
+    also = {other: _refresh(defined, view.name, parts, done.as_of_us) for other, defined in others}
+    report("removing what nobody reads any more")
     result = {
-        "view": view.name, "entities": done.rows, "written": done.written_rows, "ignored": done.ignored_rows,
-        "source_version": done.source_version, "as_of": from_us(now_us).isoformat(),
+        "view": view.name, "version": version, "entities": done.rows, "written": done.written_rows,
+        "ignored": done.ignored_rows, "source_version": done.source_version,
+        "as_of": from_us(done.as_of_us).isoformat(), "also": also, "removed": retire_versions(view.name, parts),
     }  # fmt: skip
     parts.states.put("materialize", view.name, result)
     return result
+
+
+def _refresh(app: App, view: str, parts: Parts, as_of_us: int) -> int | str:
+    """Bring another version up to date; one that cannot be computed any more does not undo the work for the first."""
+    try:
+        return bring_online(app, view, parts, as_of_us).rows
+    except Unavailable:
+        raise
+    except GnomonError as error:
+        logger().warning("a version of a view is not up to date", view=view, error=error.message)
+        return error.message

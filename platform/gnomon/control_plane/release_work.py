@@ -12,6 +12,7 @@ from gnomon.contracts.registry import AliasMove
 from gnomon.control_plane.audited_work import record_once
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import train_version
+from gnomon.control_plane.view_versions import bring_features_online
 from gnomon.errors import Conflict, InvalidInput, OperationFailed
 
 Report = Callable[[str], None]
@@ -23,6 +24,8 @@ _UNHEALTHY_S = 20.0  # Ray Serve starts a replica several times before it gives 
 
 def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[str, Any]:
     """Promote a version whose gates hold, and wait until the endpoint serves it.
+
+    What it reads is online before it is promoted: the views as they were defined when it was trained.
 
     Args:
         operation: Its target is the deployment; the argument `version` names the version, the newest when left out. A
@@ -47,6 +50,7 @@ def deploy_version(operation: Operation, parts: Parts, report: Report) -> dict[s
             f"version {number} of '{deployment.model}' may not serve: " + "; ".join(gates["lines"]),
             "train a better version, or change the gates in the app file",
         )
+    bring_features_online(parts.registry.version(deployment.model, number), parts, report)
     reason = f"deployed by {operation.actor}; gates: {'; '.join(gates['lines'])}"
     _promote(operation.id, deployment.model, number, reason, parts)
     successor = _await_serving([deployment.name], deployment.model, number, parts, report)
@@ -89,6 +93,7 @@ def retrain_model(operation: Operation, parts: Parts, report: Report) -> dict[st
     trained = train_version(operation.id, model, parts, report)
     number, reasons = trained.version.number, "; ".join(trained.gates.lines) or "it has no gates"
     if trained.gates.passed:
+        bring_features_online(trained.version, parts, report)
         decision = f"version {number} promoted: {reasons}"
         _promote(operation.id, model, number, decision, parts)
         successor = _await_serving(_endpoints(model, parts), model, number, parts, report)

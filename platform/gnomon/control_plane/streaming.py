@@ -1,7 +1,8 @@
 """StreamConsumer: keeps the online values of every view that is declared fresh up to date. Stepped by `stream_actor`.
 
 It follows the applied apps: a view that becomes fresh is streamed from then on, one whose definition changed begins
-anew, one that is fresh no longer is left to `materialize`. What it knows it can read again; only positions are stored.
+anew, one that is fresh no longer is left to `materialize`. Versions that deployed models were trained with are streamed
+beside the applied one. What it knows it can read again; only positions are stored.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from gnomon.contracts.apps import App
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.layouts import view_layout
 from gnomon.control_plane.parts import Parts
+from gnomon.control_plane.view_versions import mark_unread, versions_in_service
+from gnomon.features.online_versions import version_name
 from gnomon.features.view_streams import ViewStream
 
 _LOOK_EVERY_S = 1.0
@@ -28,6 +31,7 @@ OnError = Callable[[str, Exception], None]
 @dataclass(frozen=True)
 class _Followed:
     stream: ViewStream
+    view: str
     identity: tuple[str, str]
     freshness_s: float
 
@@ -76,20 +80,33 @@ class StreamConsumer:
             stream.failed(error)
 
     def _look(self) -> None:
-        fresh = {view.name: (app, view) for app in self._parts.apps() for view in fresh_views(app)}
+        fresh: dict[str, tuple[App, FeatureView]] = {}
+        for app in self._parts.apps():
+            for view in fresh_views(app):
+                applied, *others = versions_in_service(view.name, self._parts).items()
+                fresh[view.name] = (applied[1], view)
+                fresh |= {version_name(view.name, version): (other, view) for version, other in others}
+        changed: set[str] = set()
         for name in set(self._followed) - set(fresh):
-            del self._followed[name]
+            changed.add(self._followed.pop(name).view)
         for name, (app, view) in fresh.items():
-            identity = (view_layout(app, name).version, view.content_hash())
+            identity = (view_layout(app, view.name).version, app.get(FeatureView, view.name).content_hash())
             known = self._followed.get(name)
             if known is None or known.identity != identity:
-                self._followed[name] = self._follow(app, view, identity)
+                changed.add(view.name)
+                self._followed[name] = self._follow(name, app, view, identity)
+        for view_name in changed & set(
+            fresh
+        ):  # what is written no longer must be written anew before it is shown again
+            mark_unread(view_name, self._parts)
 
-    def _follow(self, app: App, view: FeatureView, identity: tuple[str, str]) -> _Followed:
+    def _follow(self, name: str, app: App, view: FeatureView, identity: tuple[str, str]) -> _Followed:
         assert view.freshness is not None, "only fresh views are followed"
         parts = self._parts
-        stream = ViewStream(app, view.name, parts.offline, parts.online, parts.states, parts.clock, self._cache_bytes)
-        return _Followed(stream, identity, view.freshness.total_seconds())
+        stream = ViewStream(
+            app, view.name, parts.offline, parts.online, parts.states, parts.clock, self._cache_bytes, name
+        )  # fmt: skip
+        return _Followed(stream, view.name, identity, view.freshness.total_seconds())
 
 
 def fresh_views(app: App) -> list[FeatureView]:

@@ -56,6 +56,10 @@ class AsyncRedisOnlineStore:
         """Remove all rows of a view; see `OnlineStore.clear`. Walks through all keys of every server."""
         return await self._run(self._operations.clear(layout))
 
+    async def drop_version(self, layout: ViewLayout) -> int:
+        """Remove the rows of one version of a view; see `OnlineStore.drop_version`. Walks through all keys."""
+        return await self._run(self._operations.drop_version(layout))
+
     async def ping(self) -> None:
         """Return when the server answers, of a cluster one node; see `OnlineStore.ping`."""
         await self._run(self._operations.ping())

@@ -15,7 +15,7 @@ from gnomon.contracts.layouts import StoredColumn, ViewLayout
 from gnomon.contracts.online_store import OnlineRows, ReadPlan, Status
 from gnomon.errors import InvalidDefinition, InvalidInput
 from gnomon.features.codec import Array, DecodedRows, codec_of
-from gnomon.features.entity_keys import EntityKeys
+from gnomon.features.entity_keys import EntityKeys, row_field
 
 
 class CompiledRead:
@@ -41,7 +41,7 @@ class CompiledRead:
         self._groups: list[tuple[EntityKeys, bytes, bytes]] = []
         views: list[_CompiledView] = []
         for group, (keys, members) in enumerate(by_keys.items()):
-            fields = [b"", *(plan.layouts[i].view.encode() for i in members)]
+            fields = [b"", *(row_field(plan.layouts[i]) for i in members)]
             head = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields))
             tail = b"".join(b"\r\n$%d\r\n%b" % (len(f), f) for f in fields) + b"\r\n"
             self._groups.append((EntityKeys(project, keys), head, tail))

@@ -1,4 +1,4 @@
-"""Names an entity's hash in the online store: injective, so that two entities never share one.
+"""Names an entity's hash in the online store, injective, so that two entities never share one; and the fields in it.
 
 Used by `features.compiled_reads` and `features.store_operations`. A key reads `g:<project>:<columns>:<values>`, with
 the key columns percent-encoded and joined by commas; views with the same key columns share one hash. Values are
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from gnomon.contracts.layouts import ViewLayout
 from gnomon.errors import InvalidInput
 
 _PROJECT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -35,6 +36,21 @@ def check_project(project: str) -> str:
     if not _PROJECT.fullmatch(project):
         raise InvalidInput(f"'{project}' cannot name a project online", "use letters, digits, '_', '.' and '-'")
     return project
+
+
+def row_field(layout: ViewLayout) -> bytes:
+    """Return the field that holds the row of one version of a view; versions lie side by side in the entity's hash."""
+    return row_prefix(layout) + layout.version.encode()
+
+
+def row_prefix(layout: ViewLayout) -> bytes:
+    """Return what the fields of all versions of a view begin with; no other field has an `@` in it."""
+    return f"{layout.view}@".encode()
+
+
+def deletion_field(layout: ViewLayout) -> bytes:
+    """Return the field that holds an entity's newest deletion in a view; it is that of all versions."""
+    return f"{layout.view}-".encode()
 
 
 class EntityKeys:

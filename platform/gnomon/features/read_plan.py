@@ -1,8 +1,9 @@
-"""Compiles what a model looks up into a `ReadPlan`; called once per model version, by replicas and by training sets."""
+"""Compiles what a model looks up into a `ReadPlan`; called once per model version, by replicas and by the gateway."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gnomon.contracts.apps import App
 from gnomon.contracts.features import FeatureView
@@ -45,3 +46,29 @@ def read_plan(app: App, lookups: Sequence[str]) -> ReadPlan:
     if twice:
         raise InvalidInput(f"'{min(twice)}' is looked up twice", did_you_mean(min(twice), names))
     return ReadPlan(tuple(layouts.values()), tuple(features), tuple(names))
+
+
+def served_plan(trained: App, deployed: App, lookups: Sequence[str]) -> ReadPlan:
+    """Compile what a deployed model looks up: the versions of the views that it was trained with.
+
+    Age limits and policies are those of the deployed app where its version of a view is the same, for they change
+    nothing that is stored; where it is another one, those of training.
+
+    Args:
+        trained: The app that the model version was trained with.
+        deployed: The app that its deployment is applied with.
+        lookups: As `read_plan` takes them.
+
+    Returns:
+        The plan.
+
+    Raises:
+        NotFound: The app of the training has no such view or feature.
+    """
+    plan = read_plan(trained, lookups)
+    names = {view.name for view in deployed.all(FeatureView)}
+    layouts = []
+    for layout in plan.layouts:
+        applied = view_layout(deployed, layout.view) if layout.view in names else layout
+        layouts.append(applied if applied.version == layout.version else layout)
+    return replace(plan, layouts=tuple(layouts))

@@ -1,8 +1,8 @@
 """RedisOnlineStore: the `OnlineStore` port over any server that speaks Redis' protocol (Valkey, Redis).
 
-Made by `client`; written by materialization, read inside replicas. One hash per entity, one field per view, one packed
-row per field (`features.codec`). What is asked is decided by `features.store_operations`, whom it is asked by
-`features.redis_routes`; `features.async_redis_online_store` is the same for coroutines.
+Made by `client`; written by materialization, read inside replicas. One hash per entity, one field per version of a
+view, one packed row per field (`features.codec`). What is asked is decided by `features.store_operations`, whom it is
+asked by `features.redis_routes`; `features.async_redis_online_store` is the same for coroutines.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class RedisOnlineStore:
     def clear(self, layout: ViewLayout) -> int:
         """Remove all rows of a view; see `OnlineStore.clear`. Walks through all keys of every server."""
         return self._run(self._operations.clear(layout))
+
+    def drop_version(self, layout: ViewLayout) -> int:
+        """Remove the rows of one version of a view; see `OnlineStore.drop_version`. Walks through all keys."""
+        return self._run(self._operations.drop_version(layout))
 
     def ping(self) -> None:
         """Return when the server answers, of a cluster one node; see `OnlineStore.ping`."""

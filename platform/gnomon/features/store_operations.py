@@ -19,7 +19,7 @@ from gnomon.contracts.online_store import OnlineRows, ReadPlan, WriteResult
 from gnomon.errors import InvalidInput
 from gnomon.features.codec import codec_of, column_of
 from gnomon.features.compiled_reads import CompiledRead
-from gnomon.features.entity_keys import EntityKeys, check_project
+from gnomon.features.entity_keys import EntityKeys, check_project, deletion_field, row_field, row_prefix
 from gnomon.features.redis_addresses import Endpoint
 from gnomon.features.redis_failures import refused
 from gnomon.features.redis_protocol import ReplyError, Script, command, is_unknown_script
@@ -77,15 +77,18 @@ class StoreOperations:
         self._groups = groups
         self._plans: dict[int, CompiledRead] = {}
         self._write_script = Script("write_newest.lua")
+        self._delete_script = Script("delete_rows.lua")
         self._clear_script = Script("clear_view.lua")
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> Operation[WriteResult]:
         """Write rows; see `OnlineStore.write`. Both counts are lower bounds where a lost answer was repeated."""
-        return self._write(layout, rows, codec_of(layout).encode)
+        fields = [row_field(layout), deletion_field(layout)]
+        return self._write(layout, rows, codec_of(layout).encode, self._write_script, fields)
 
     def delete(self, layout: ViewLayout, rows: pa.Table) -> Operation[WriteResult]:
         """Delete rows of entities; see `OnlineStore.delete`. The counts are as those of `write`."""
-        return self._write(layout, rows, lambda batch: encode_tombstones(layout, batch))
+        fields = [deletion_field(layout), row_prefix(layout)]
+        return self._write(layout, rows, lambda batch: encode_tombstones(layout, batch), self._delete_script, fields)
 
     def read(
         self, plan: ReadPlan, keys: Sequence[Mapping[str, Any]], now_us: int, timeout_s: float | None
@@ -114,6 +117,17 @@ class StoreOperations:
 
     def clear(self, layout: ViewLayout) -> Operation[int]:
         """Remove all rows of a view; see `OnlineStore.clear`. Walks through all keys of every server."""
+        return self._clear(layout, b"")
+
+    def drop_version(self, layout: ViewLayout) -> Operation[int]:
+        """Remove the rows of one version; see `OnlineStore.drop_version`. Walks through all keys of every server."""
+        return self._clear(layout, row_field(layout))
+
+    def ping(self) -> Operation[None]:
+        """Return when the server answers, of a cluster one node; see `OnlineStore.ping`."""
+        self._checked((yield Ask([command(b"PING")], (), self._timeout_s)))
+
+    def _clear(self, layout: ViewLayout, only: bytes) -> Operation[int]:
         pattern = _literal_pattern(EntityKeys(self._project, layout.keys).prefix) + b"*"
         removed = 0
         for server in (yield Ask((), (), self._write_timeout_s)):
@@ -122,30 +136,28 @@ class StoreOperations:
                 scan = command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _SCAN_KEYS)
                 ((cursor, found),) = self._checked((yield Ask([scan], (), self._write_timeout_s, server)))
                 groups = self._groups(found, max(len(found), 1))
-                calls = [([found[i] for i in group], [layout.view.encode()]) for group in groups]
+                calls = [
+                    ([found[i] for i in group], [deletion_field(layout), row_prefix(layout), only]) for group in groups
+                ]
                 removed += yield from self._run(self._clear_script, calls)
                 if cursor == b"0":
                     break
         return removed
 
-    def ping(self) -> Operation[None]:
-        """Return when the server answers, of a cluster one node; see `OnlineStore.ping`."""
-        self._checked((yield Ask([command(b"PING")], (), self._timeout_s)))
-
     def _write(
-        self, layout: ViewLayout, rows: pa.Table, pack: Callable[[pa.Table], list[bytes]]
+        self, layout: ViewLayout, rows: pa.Table, pack: Callable[[pa.Table], list[bytes]], script: Script,
+        fields: Sequence[bytes],
     ) -> Operation[WriteResult]:  # fmt: skip
         keys = EntityKeys(self._project, layout.keys)
-        field = layout.view.encode()
         written = 0
         for batch in _batches(rows):
             packed = pack(batch)
             hashes = keys.encode_columns([_key_column(batch, name, dtype, layout) for name, dtype in layout.keys])
             calls = [
-                ([hashes[i] for i in group], [field, *[packed[i] for i in group]])
+                ([hashes[i] for i in group], [*fields, *[packed[i] for i in group]])
                 for group in self._groups(hashes, _SCRIPT_ROWS)
             ]
-            written += yield from self._run(self._write_script, calls)
+            written += yield from self._run(script, calls)
         return WriteResult(written, rows.num_rows - written)
 
     def _question(self, compiled: CompiledRead, keys: Sequence[Mapping[str, Any]], deadline_s: float | None) -> Ask:

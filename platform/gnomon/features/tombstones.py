@@ -1,7 +1,8 @@
 """Packs deletions for the online store: the header of a row and nothing behind it.
 
-Used by `features.store_operations`. Where a row has its layout version a tombstone has `gone`, so that every codec
-reads it as no row. The server's script compares its times like a row's and never lets an older row replace it.
+Used by `features.store_operations`. An entity's newest deletion in a view lies in a field of its own, for all versions
+of the view. The server's script compares its times like a row's and never lets an older row be written. Where a row has
+its layout version a tombstone has `gone`, so that no codec would take it for a row.
 """
 
 from __future__ import annotations

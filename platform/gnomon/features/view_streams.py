@@ -26,6 +26,7 @@ from gnomon.contracts.online_store import OnlineStore
 from gnomon.contracts.platform_state import StateStore
 from gnomon.features.event_columns import column, entity_codes, times_us
 from gnomon.features.materialization import entity_rows, materialize
+from gnomon.features.online_versions import check_not_dropping, is_online, note_shown, went_online
 from gnomon.features.stream_cache import EventCache
 from gnomon.features.stream_positions import STREAM, StreamPosition
 from gnomon.features.stream_tail import TableTail
@@ -50,12 +51,15 @@ class ViewStream:
         states: Keeps the position.
         clock: The platform's time, of which the values are.
         limit_bytes: Bound on the events held in memory.
+        position: Name under which the position is kept, for a version that is not the applied one; the applied one's is
+            kept under the view's own name, and the version is shown once it is online.
     """
 
     def __init__(
         self, app: App, view_name: str, offline: OfflineStore, online: OnlineStore, states: StateStore, clock: Clock,
-        limit_bytes: int,
+        limit_bytes: int, position: str = "",
     ) -> None:  # fmt: skip
+        self._name = position or view_name
         self._app, self._view = app, app.get(FeatureView, view_name)
         self._layout, self._keys = view_layout(app, view_name), view_keys(app, self._view)
         self._offline, self._online, self._states, self._clock = offline, online, states, clock
@@ -97,23 +101,28 @@ class ViewStream:
 
     def failed(self, error: Exception) -> None:
         """Write down that a step failed, for those who look at the status."""
-        stored = self._states.get(STREAM, self._view.name)
+        stored = self._states.get(STREAM, self._name)
         position = self._position or (None if stored is None else StreamPosition.from_json(stored))
         position = position or StreamPosition("", self._view.source, -1, 0, 0)
         self._store(replace(position, error=str(error)))
 
     def _begin(self) -> None:
-        """Go on from the stored position; without one, write the whole view first."""
-        stored = self._states.get(STREAM, self._view.name)
+        """Go on from the stored position; without one, or without all rows online, write the whole view first."""
+        stored = self._states.get(STREAM, self._name)
         position = None if stored is None else StreamPosition.from_json(stored)
         source, newest = self._view.source, self._offline.version(self._view.source)
         if (
             position is None
             or (position.layout, position.source) != (self._layout.version, source)
             or (position.version > newest)
+            or not is_online(self._states, self._view.name, self._layout.version)
         ):
+            check_not_dropping(self._states, self._view.name, self._layout.version)
             done = materialize(self._app, self._view.name, self._offline, self._online, self._clock.now_us())
             position = StreamPosition(self._layout.version, source, done.source_version, done.as_of_us, done.as_of_us)
+            went_online(self._states, self._app, self._view.name, done.as_of_us)
+        if self._name == self._view.name:
+            note_shown(self._states, self._app, self._view.name)
         events = self._read_events(position.version, position.as_of_us)
         self._cache = EventCache(self._view, self._keys, events, self._limit_bytes)
         self._cache.trim(position.as_of_us)
@@ -208,4 +217,4 @@ class ViewStream:
 
     def _store(self, position: StreamPosition) -> None:
         self._stored_us = self._machine.now_us()
-        self._states.put(STREAM, self._view.name, replace(position, wall_us=self._stored_us).as_json())
+        self._states.put(STREAM, self._name, replace(position, wall_us=self._stored_us).as_json())

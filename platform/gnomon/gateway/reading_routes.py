@@ -12,6 +12,7 @@ from gnomon.contracts.models import Model
 from gnomon.contracts.online_store import Status
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
+from gnomon.features.online_versions import shown_app
 from gnomon.features.read_plan import read_plan
 from gnomon.gateway.bodies import KeysBody, audit_json, plain, run_json, version_json
 from gnomon.gateway.status import platform_status
@@ -50,8 +51,9 @@ def router(parts: Parts, logs: Path) -> APIRouter:
 
     @routes.post("/views/{view}/read")
     def read_view(view: str, body: KeysBody) -> dict[str, Any]:
-        """Read an entity's online values with status and age."""
-        app = parts.app_with(FeatureView, view).app
+        """Read an entity's online values with status and age; a view that was changed is shown as before until its new
+        version is online."""
+        app = shown_app(parts.states, parts.definitions, parts.app_with(FeatureView, view).app, view)
         names = [f"{view}.{feature.name}" for feature in app.get(FeatureView, view).features]
         rows = parts.online.read(read_plan(app, names), [body.keys], parts.clock.now_us())
         return {
@@ -79,8 +81,7 @@ def router(parts: Parts, logs: Path) -> APIRouter:
     @routes.get("/logs")
     def log_lines(component: str | None = None, lines: int = 100) -> dict[str, Any]:
         """Show the newest log lines, oldest first."""
-        safe = None if component is None else "".join(c for c in component if c.isalnum() or c in "-_")
-        return {"lines": read_logs(logs, component=safe, lines=max(1, min(lines, 10_000)))}
+        return {"lines": read_logs(logs, component=component, lines=max(1, min(lines, 10_000)))}
 
     @routes.get("/audit")
     def audit(limit: int = 50) -> dict[str, Any]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.deployments import CHAMPION, Deployment, Monitor
 from gnomon.contracts.features import FeatureView
+from gnomon.contracts.layouts import view_layout
 from gnomon.contracts.models import Model
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.monitor_states import SCHEDULE
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import Unavailable
+from gnomon.features.online_versions import shown_app
 from gnomon.features.stream_positions import STREAM
 from gnomon.gateway.bodies import operation_json, plain
 
@@ -32,6 +35,7 @@ def platform_status(parts: Parts) -> dict[str, Any]:
         "views": [
             {
                 "name": v.name,
+                **_versions(parts, app, v),
                 "last_materialized": dict(parts.states.get("materialize", v.name) or {}),
                 **_stream(parts, v),
             }
@@ -79,6 +83,14 @@ def _source(parts: Parts, source: DataSource) -> dict[str, Any]:
         "version": parts.offline.version(source.name),
         "last_ingest": dict(mark) if mark else None,
     }
+
+
+def _versions(parts: Parts, app: App, view: FeatureView) -> dict[str, str]:
+    """Return the applied version of a view and the one that reads show, which is an earlier one until it is online."""
+    shown = shown_app(parts.states, parts.definitions, app, view.name)
+    return {
+        "version": view_layout(app, view.name).version, "shown_version": view_layout(shown, view.name).version
+    }  # fmt: skip
 
 
 def _stream(parts: Parts, view: FeatureView) -> dict[str, Any]:

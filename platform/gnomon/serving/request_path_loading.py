@@ -8,7 +8,7 @@ from gnomon.contracts.cluster import EndpointTarget
 from gnomon.contracts.online_store import ReadPlan
 from gnomon.contracts.predictions import PredictionSink
 from gnomon.errors import Unavailable
-from gnomon.features.read_plan import read_plan
+from gnomon.features.read_plan import served_plan
 from gnomon.features.request_features import RequestFeatures
 from gnomon.registry.model_formats import load_predictor
 from gnomon.serving.parts import ServingParts
@@ -21,11 +21,11 @@ _NOBODY: Final[dict[str, Any]] = {"int64": -(2**63), "string": "\x00"}
 def load_request_path(target: EndpointTarget, parts: ServingParts, sink: PredictionSink | None) -> RequestPath:
     """Build the request path of a version.
 
-    Features are looked up as the deployed app lays them out; request features are computed by the definitions and the
-    code that the version was trained with.
+    Features are looked up in the versions of their views that the version was trained with, and request features are
+    computed by the definitions and the code of its training: what is applied since then changes neither.
 
     Args:
-        target: Which version, and the applied app whose layouts it reads.
+        target: Which version, and the applied app whose age limits and policies hold for the views it has not changed.
         parts: The replica's ports.
         sink: Takes a record of every prediction; None records none.
 
@@ -39,10 +39,10 @@ def load_request_path(target: EndpointTarget, parts: ServingParts, sink: Predict
     """
     version = parts.registry.version(target.model, target.version)
     signature = version.signature
-    plan = read_plan(parts.definitions.revision(target.app_hash).app, signature.lookups)
+    trained = parts.definitions.revision(version.lineage.app_hash).app
+    plan = served_plan(trained, parts.definitions.revision(target.app_hash).app, signature.lookups)
     features = None
     if signature.request_features:
-        trained = parts.definitions.revision(version.lineage.app_hash).app
         features = RequestFeatures(trained, signature.request_features, parts.resolver(trained.code))
     predictor = load_predictor(parts.artifacts.get_folder(version.artifact))
     served = ServedVersion(target.deployment, target.model, target.version)

@@ -45,6 +45,10 @@ class OnlineDeletionContract:
         store.write(old, table_of(old, [{"id": 1, "at": 5, "i": 1}, {"id": 2, "at": 50, "i": 2}]))
         assert store.delete(new, table_of(new, [{"id": 1, "at": 9}, {"id": 2, "at": 9}])) == WriteResult(1, 1)
         assert values_of(read(store, [old], 1, 2), "spend.i") == [None, 2]
-        rows = [{"id": n, "at": 8, "s": "x"} for n in (1, 2)]
-        assert store.write(new, table_of(new, rows)) == WriteResult(1, 1)
-        assert values_of(read(store, [new], 1, 2), "spend.s") == [None, "x"]
+        rows = [{"id": n, "at": at, "s": "x"} for n in (1, 2) for at in (8, 9)]
+        assert store.write(new, table_of(new, rows)) == WriteResult(0, 4)
+        assert store.write(new, table_of(new, [{"id": 1, "at": 10, "s": "x"}])) == WriteResult(1, 0)
+        assert store.write(old, table_of(old, [{"id": 1, "at": 9, "i": 1}])) == WriteResult(0, 1)
+        assert values_of(read(store, [new], 1, 2), "spend.s") == ["x", None]
+        assert store.drop_version(new) == 1
+        assert store.write(old, table_of(old, [{"id": 1, "at": 9, "i": 1}])) == WriteResult(0, 1)

@@ -147,15 +147,22 @@ class OnlineStoreContract(OnlineDeletionContract):
             read(store, [layout], 9, 1)
         assert read(store, [layout], 9).status.tolist() == [[Status.MISSING_ENTITY]]
 
-    def test_another_layout_version_is_missing_and_always_replaced(self, store: OnlineStore) -> None:
-        """Even by an older row."""
+    def test_versions_lie_side_by_side(self, store: OnlineStore) -> None:
+        """Whatever is written to one, reads and writes of the other do not see it; each goes alone."""
         old = layout_of({"i": "int64"})
         new = layout_of({"s": "string", "f": "float64"}, version="11111111")
-        store.write(old, table_of(old, [{"id": 1, "at": 50, "i": 1}]))
+        store.write(old, table_of(old, [{"id": n, "at": 50, "i": n} for n in (1, 2)]))
         assert read(store, [new], 1).status.tolist() == [[Status.MISSING_FEATURE] * 2]
         assert store.write(new, table_of(new, [{"id": 1, "at": 10, "s": "x", "f": 1.5}])) == WriteResult(1, 0)
         assert values_of(read(store, [new], 1), "spend.s") == ["x"]
-        assert read(store, [old], 1).status.tolist() == [[Status.MISSING_FEATURE]]
+        assert values_of(read(store, [old], 1, 2), "spend.i") == [1, 2]
+        assert store.drop_version(old) == 2
+        assert store.drop_version(old) == 0
+        assert read(store, [old], 1, 2).status.tolist() == [[Status.MISSING_FEATURE], [Status.MISSING_ENTITY]]
+        assert values_of(read(store, [new], 1), "spend.s") == ["x"]
+        store.write(old, table_of(old, [{"id": n, "at": 9, "i": n} for n in (1, 2)]))
+        assert store.clear(new) == 2
+        assert read(store, [old], 1, 2).status.tolist() == [[Status.MISSING_ENTITY]] * 2
 
     def test_clear_removes_one_view(self, store: OnlineStore) -> None:
         """And an entity without any view is unknown again."""

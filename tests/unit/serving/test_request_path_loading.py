@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 import redis
 
+from gnomon.contracts.apps import App
+from gnomon.contracts.features import Aggregation, Column, FeatureView
 from gnomon.errors import Unavailable
 from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
@@ -60,3 +62,25 @@ def test_a_store_that_is_away_does_not_stop_the_start(world: ModuleType, folder:
     path = load_request_path(world.target_of(folder), away, None)
     with pytest.raises(Unavailable):
         path.answer(body(world.ROW))
+
+
+def test_a_view_that_is_defined_anew_is_read_as_the_version_was_trained(
+    world: ModuleType, folder: Path, parts: ServingParts
+) -> None:
+    target = world.target_of(folder)
+    before = json.loads(load_request_path(target, parts, None).answer(body(world.ROW)).body)
+    app = parts.definitions.revision(target.app_hash).app
+    view = app.get(FeatureView, "spend")
+    features = [
+        Aggregation("amount", "mean", window="30d", name="amount_mean_7d"),
+        *view.features[1:],
+        Column("weight"),
+    ]
+    changed = FeatureView("spend", entity=view.entity, source=view.source, features=features)
+    definitions = [spec for spec in app.definitions if spec.name != "spend"]
+    anew = App.of(app.name, [*definitions, changed], code=app.code, root=app.root).with_schemas(dict(app.schemas))
+    applied = parts.definitions.apply(anew, actor="test")
+    path = load_request_path(replace(target, app_hash=applied.app_hash), parts, None)
+    after = json.loads(path.answer(body(world.ROW)).body)
+    assert set(after["predictions"][0]["status"].values()) == {"present"}
+    assert after["predictions"][0]["value"] == before["predictions"][0]["value"]
