@@ -8,6 +8,7 @@ from typing import Any
 from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import from_us
 from gnomon.contracts.features import FeatureView
+from gnomon.contracts.layouts import view_layout
 from gnomon.contracts.operations import Operation
 from gnomon.contracts.sources import DataSource
 from gnomon.control_plane.parts import Parts
@@ -32,7 +33,8 @@ def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[st
         report: Takes a line of progress.
 
     Returns:
-        Counts of the ingestion, over all attempts, the table's version, the report on the contract, and schema drift.
+        Counts of the ingestion, over all attempts, the table's version, what each transform changed, the
+        report on the contract, and schema drift.
 
     Raises:
         NotFound: No applied app defines the source.
@@ -54,6 +56,7 @@ def ingest_source(operation: Operation, parts: Parts, report: Report) -> dict[st
         "source": source.name, "files": done.files, "rows_read": done.rows_read, "rows_added": done.rows_added,
         "duplicates": done.duplicates, "corrections": done.corrections, "quarantined": sum(rules.values()),
         "quarantine_rules": rules, "table_version": done.table_version,
+        "transforms": [dict(each) for each in done.transforms],
         "contract": [dict(each) for each in done.contract], "drift": [dict(each) for each in done.drift],
     }  # fmt: skip
     parts.states.put("ingest", source.name, {**result, "at": from_us(parts.clock.now_us()).isoformat()})
@@ -102,7 +105,9 @@ def materialize_view(operation: Operation, parts: Parts, report: Report) -> dict
     report("computing values")
     (version, app), *others = versions_in_service(view.name, parts).items()
     done = bring_online(app, view.name, parts)
-    note_shown(parts.states, app, view.name)
+    # Another app may have been applied meanwhile, and its version be shown by now.
+    if view_layout(parts.app_with(FeatureView, view.name).app, view.name).version == version:
+        note_shown(parts.states, app, view.name)
     report("computing the values of deployed models")
     also = {other: _refresh(defined, view.name, parts, done.as_of_us) for other, defined in others}
     report("removing what nobody reads any more")

@@ -15,7 +15,8 @@ from gnomon.contracts.apps import App
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.layouts import view_layout
 from gnomon.control_plane.parts import Parts
-from gnomon.control_plane.view_versions import mark_unread, versions_in_service
+from gnomon.control_plane.view_versions import Served, mark_unread
+from gnomon.errors import GnomonError
 from gnomon.features.online_versions import version_name
 from gnomon.features.view_streams import ViewStream
 
@@ -31,6 +32,7 @@ OnError = Callable[[str, Exception], None]
 @dataclass(frozen=True)
 class _Followed:
     stream: ViewStream
+    app: App
     view: str
     identity: tuple[str, str]
     freshness_s: float
@@ -80,12 +82,13 @@ class StreamConsumer:
             stream.failed(error)
 
     def _look(self) -> None:
+        apps = self._parts.apps()
+        served = Served.read(apps, self._parts)
         fresh: dict[str, tuple[App, FeatureView]] = {}
-        for app in self._parts.apps():
+        for app in apps:
             for view in fresh_views(app):
-                applied, *others = versions_in_service(view.name, self._parts).items()
-                fresh[view.name] = (applied[1], view)
-                fresh |= {version_name(view.name, version): (other, view) for version, other in others}
+                fresh[view.name] = (app, view)
+                fresh |= self._other_versions(app, view, served)
         changed: set[str] = set()
         for name in set(self._followed) - set(fresh):
             changed.add(self._followed.pop(name).view)
@@ -95,10 +98,26 @@ class StreamConsumer:
             if known is None or known.identity != identity:
                 changed.add(view.name)
                 self._followed[name] = self._follow(name, app, view, identity)
-        for view_name in changed & set(
-            fresh
-        ):  # what is written no longer must be written anew before it is shown again
+        # What is written no longer must be written anew before it is shown again.
+        for view_name in changed & set(fresh):
             mark_unread(view_name, self._parts)
+
+    def _other_versions(self, app: App, view: FeatureView, served: Served) -> dict[str, tuple[App, FeatureView]]:
+        """Return the versions of a view that deployed models read beside the applied one; one that cannot be had is
+        reported, and keeps nothing else from being followed."""
+        applied, found = view_layout(app, view.name).version, {}
+        for version, app_hash in served.versions(view.name).items():
+            name = version_name(view.name, version)
+            if version == applied:
+                continue
+            known = self._followed.get(name)
+            try:
+                other = self._parts.definitions.revision(app_hash).app if known is None else known.app
+            except GnomonError as error:
+                self._on_error(f"look for version {version} of view '{view.name}'", error)
+                continue
+            found[name] = (other, view)
+        return found
 
     def _follow(self, name: str, app: App, view: FeatureView, identity: tuple[str, str]) -> _Followed:
         assert view.freshness is not None, "only fresh views are followed"
@@ -106,7 +125,7 @@ class StreamConsumer:
         stream = ViewStream(
             app, view.name, parts.offline, parts.online, parts.states, parts.clock, self._cache_bytes, name
         )  # fmt: skip
-        return _Followed(stream, view.name, identity, view.freshness.total_seconds())
+        return _Followed(stream, app, view.name, identity, view.freshness.total_seconds())
 
 
 def fresh_views(app: App) -> list[FeatureView]:

@@ -7,7 +7,8 @@ version reads the view as it was defined when it was trained. Called by `feature
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gnomon.contracts.apps import App
@@ -15,7 +16,7 @@ from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.deployments import CHAMPION, Deployment
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.layouts import view_layout
-from gnomon.contracts.registry import ModelVersion
+from gnomon.contracts.registry import Lineage, ModelVersion
 from gnomon.control_plane.endpoint_states import ENDPOINT
 from gnomon.control_plane.parts import Parts
 from gnomon.features.materialization import Materialized, materialize
@@ -39,6 +40,49 @@ _DROP_TIMEOUT_S = 60.0
 _LOOK_S = 0.5
 
 
+@dataclass(frozen=True)
+class Served:
+    """What the deployments of all applied apps serve, or may serve still; as it was at one moment.
+
+    Attributes:
+        champions: Lineages of the versions that endpoints are to serve.
+        earlier: Lineages of earlier ones, of endpoints that are not yet healthy at theirs: some of them serves.
+        online: Names of the versions of views that have rows online, kept up to date or not.
+    """
+
+    champions: tuple[Lineage, ...]
+    earlier: tuple[Lineage, ...]
+    online: frozenset[str]
+
+    @classmethod
+    def read(cls, apps: Iterable[App], parts: Parts) -> Served:
+        """Read it, once for any number of views."""
+        champions, earlier = [], []
+        for deployment in (deployment for app in apps for deployment in app.all(Deployment)):
+            champion = parts.registry.resolve(deployment.model, CHAMPION)
+            if champion is None:
+                continue
+            champions.append(champion.lineage)
+            seen = parts.states.get(ENDPOINT, deployment.name) or {}
+            if (seen.get("version"), seen.get("state")) != (champion.number, "healthy"):
+                moves = parts.registry.alias_history(deployment.model)
+                before = {move.after for move in moves if move.alias == CHAMPION} - {champion.number}
+                earlier += [parts.registry.version(deployment.model, number).lineage for number in before]
+        return cls(tuple(champions), tuple(earlier), frozenset(parts.states.all(ONLINE)))
+
+    def versions(self, view: str) -> dict[str, str]:
+        """Return, by version of a view, the hash of an app that defines it.
+
+        An earlier one counts only while it has rows: what still serves had them, and what was removed is not wanted.
+        """
+        found: dict[str, str] = {}
+        for lineage, certain in [*((each, True) for each in self.champions), *((each, False) for each in self.earlier)]:
+            version = lineage.feature_versions.get(view)
+            if version is not None and (certain or version_name(view, version) in self.online):
+                found.setdefault(version, lineage.app_hash)
+        return found
+
+
 def versions_in_service(view: str, parts: Parts) -> dict[str, App]:
     """Return the versions of a view that somebody reads.
 
@@ -53,25 +97,11 @@ def versions_in_service(view: str, parts: Parts) -> dict[str, App]:
         NotFound: No applied app defines the view.
     """
     app = parts.app_with(FeatureView, view).app
-    found = {view_layout(app, view).version: app}
-    for deployment in app.all(Deployment):
-        for number in _served_numbers(deployment, parts):
-            lineage = parts.registry.version(deployment.model, number).lineage
-            version = lineage.feature_versions.get(view)
-            if version is not None and version not in found:
-                found[version] = parts.definitions.revision(lineage.app_hash).app
-    return found
-
-
-def _served_numbers(deployment: Deployment, parts: Parts) -> Iterator[int]:
-    """Yield the champion's number, and until its endpoint is healthy those of all earlier ones: some of them serves."""
-    champion = parts.registry.resolve(deployment.model, CHAMPION)
-    if champion is None:
-        return
-    yield champion.number
-    seen = parts.states.get(ENDPOINT, deployment.name) or {}
-    if (seen.get("version"), seen.get("state")) != (champion.number, "healthy"):
-        yield from {m.after for m in parts.registry.alias_history(deployment.model) if m.alias == CHAMPION}
+    applied = view_layout(app, view).version
+    served = Served.read(parts.apps(), parts).versions(view)
+    return {applied: app} | {
+        version: parts.definitions.revision(app_hash).app for version, app_hash in served.items() if version != applied
+    }
 
 
 def bring_online(app: App, view: str, parts: Parts, as_of_us: int | None = None) -> Materialized:
@@ -187,6 +217,7 @@ def _may_remove(name: str, document: Mapping[str, Any], parts: Parts) -> bool:
 
 def _remove(name: str, document: Mapping[str, Any], parts: Parts) -> None:
     app = parts.definitions.revision(document["app_hash"]).app
-    parts.online.drop_version(view_layout(app, document["view"]))
+    # As the document names it, not as this release would: the rows are in the field of that name.
+    parts.online.drop_version(replace(view_layout(app, document["view"]), version=document["version"]))
     parts.states.take(ONLINE, name)
     parts.states.take(DROPPING, name)

@@ -24,6 +24,7 @@ from gnomon.errors import InvalidDefinition
 from gnomon.features.event_columns import times_us, timestamps
 from gnomon.features.expression_kernels import ARROW_TYPES
 from gnomon.features.point_in_time import PARTITION_ROWS, on_ray
+from gnomon.features.time_slices import time_slices
 from gnomon.features.view_events import read_view_events, source_version, table_rows
 from gnomon.features.view_plans import has_windows, view_keys
 from gnomon.features.view_rows import REQUEST_TIME, view_rows
@@ -117,14 +118,17 @@ def entity_rows(app: App, view: FeatureView, events: pa.Table, as_of_us: int) ->
             f"feature_view '{view.name}': feature '{clash[0]}' has the name of a key column", "give it another name="
         )
     entities = _entities(app, view, events, keys, as_of_us)
-    requests = entities.append_column(REQUEST_TIME, pa.array(np.full(entities.num_rows, as_of_us, np.int64)))
-    found = view_rows(app, view, events, requests, expire=False)
+    found = view_rows(app, view, events, _at(entities, as_of_us), expire=False)
     moment = np.full(entities.num_rows, as_of_us, np.int64)
     event, known = (moment, moment) if has_windows(view) else (found.event_us, found.known_us)
     table = entities.append_column(EVENT_TIME, timestamps(event)).append_column(KNOWN_TIME, timestamps(known))
     for name in found.values.column_names:
         table = table.append_column(name, found.values.column(name))
     return table if has_windows(view) else table.filter(pa.array(found.found))
+
+
+def _at(entities: pa.Table, as_of_us: int) -> pa.Table:
+    return entities.append_column(REQUEST_TIME, pa.array(np.full(entities.num_rows, as_of_us, np.int64)))
 
 
 def _entities(app: App, view: FeatureView, events: pa.Table, keys: tuple[str, ...], as_of_us: int) -> pa.Table:
@@ -146,13 +150,17 @@ def _entity_tables(
 
         partitions = max(2, -(-rows // partition_rows))
         pieces = shuffle_events(app, view, None, offline, version, partitions, partition_rows)
-        yield from run_partitions(pieces, _partition_rows, (app.as_json(), view.name, as_of_us))
+        yield from run_partitions(pieces, _partition_rows, (app.as_json(), view.name, as_of_us, partition_rows))
         return
     events = read_view_events(app, view, offline, version, earliest_us=as_of_us, latest_us=as_of_us)
     yield entity_rows(app, view, events, as_of_us)
 
 
-def _partition_rows(arguments: tuple[Mapping[str, Any], str, int], *pieces: pa.Table) -> pa.Table:
-    body, view_name, as_of_us = arguments
-    app = App.from_json(body)
-    return entity_rows(app, app.get(FeatureView, view_name), pa.concat_tables(pieces), as_of_us)
+def _partition_rows(arguments: tuple[Mapping[str, Any], str, int, int], *pieces: pa.Table) -> pa.Table:
+    body, view_name, as_of_us, most_rows = arguments
+    app, events = App.from_json(body), pa.concat_tables(pieces)
+    view = app.get(FeatureView, view_name)
+    requests = _at(_entities(app, view, events, view_keys(app, view), as_of_us), as_of_us)
+    # One moment is one slice, without the events that matter to none of the windows.
+    ((_, slice_events),) = time_slices(app, view, events, requests, most_rows, None)
+    return entity_rows(app, view, slice_events, as_of_us)

@@ -52,7 +52,8 @@ def went_online(states: StateStore, app: App, view: str, as_of_us: int) -> None:
 def note_shown(states: StateStore, app: App, view: str) -> None:
     """Remember a version as the one that is shown until the one after it is online. Repeating it changes nothing.
 
-    It says nothing while the applied app's version is online, so that it does no harm when it comes late.
+    Not for who comes late: after the next version was shown, a read would go back to this one while the version after
+    that is being written.
 
     Args:
         states: Keeps the documents.

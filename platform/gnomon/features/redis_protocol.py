@@ -28,11 +28,11 @@ class Script:
     """A Lua script of this package and the digest that servers know it by.
 
     Args:
-        name: File in `gnomon.features`.
+        names: Files in `gnomon.features`, one after the other.
     """
 
-    def __init__(self, name: str) -> None:
-        self.text = files("gnomon.features").joinpath(name).read_bytes()
+    def __init__(self, *names: str) -> None:
+        self.text = b"".join(files("gnomon.features").joinpath(name).read_bytes() for name in names)
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> bytes:

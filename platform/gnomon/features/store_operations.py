@@ -76,8 +76,8 @@ class StoreOperations:
         self._write_timeout_s = max(_WRITE_TIMEOUT_S, timeout_s)
         self._groups = groups
         self._plans: dict[int, CompiledRead] = {}
-        self._write_script = Script("write_newest.lua")
-        self._delete_script = Script("delete_rows.lua")
+        self._write_script = Script("newest_order.lua", "write_newest.lua")
+        self._delete_script = Script("newest_order.lua", "delete_rows.lua")
         self._clear_script = Script("clear_view.lua")
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> Operation[WriteResult]:

@@ -12,15 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.version_world import VersionWorld, version_world
+from tests.version_world import VersionWorld, app_of, version_world
 
 import gnomon as gn
+from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.deployments import CHAMPION
 from gnomon.contracts.online_store import Status
-from gnomon.control_plane import view_versions
+from gnomon.control_plane import feature_work, view_versions
 from gnomon.control_plane.streaming import StreamConsumer
-from gnomon.control_plane.view_versions import UNUSED_FOR_S, retire_versions
+from gnomon.control_plane.view_versions import UNUSED_FOR_S, retire_versions, versions_in_service
 from gnomon.errors import Conflict, Unavailable
 from gnomon.features.online_versions import DROPPING, ONLINE, is_online, version_name
 from gnomon.features.read_plan import read_plan
@@ -263,3 +264,66 @@ def test_an_empty_server_is_degraded_as_declared_and_filled_by_materialize(world
     assert set(found.status.ravel().tolist()) == {Status.MISSING_ENTITY}
     world.materialize()
     assert world.served(1) == world.shown() == world.expected(0)
+
+
+def test_what_an_unhealthy_endpoint_may_serve_still_is_only_what_has_rows(world: VersionWorld) -> None:
+    """While a release is under way some earlier version serves; one whose rows were removed is not brought back."""
+    numbers, versions = [], []
+    for plus in range(3):
+        versions.append(world.apply(plus))
+        world.materialize()
+        numbers.append(world.train())
+        world.promote(numbers[-1])
+    retire_versions("spend", world.parts)  # marks them
+    assert set(retire_versions("spend", world.parts, later())) == set(versions[:2])
+    world.serve(numbers[1], "starting")
+    assert list(versions_in_service("spend", world.parts)) == [versions[2]]
+    world.apply(1)
+    world.materialize()
+    assert set(versions_in_service("spend", world.parts)) == {versions[1], versions[2]}
+
+
+def test_a_version_that_another_apps_deployment_reads_is_kept(world: VersionWorld) -> None:
+    """The view moves to another app; the model that was trained with it stays deployed where it is."""
+    old = world.apply(0)
+    world.materialize()
+    world.promote(world.train())
+    user, source = gn.Entity("user", key="user"), gn.DataSource("events", path="*.jsonl", id="id", event_time="at")
+    own = gn.FeatureView("own", entity=user, source=source, features=[gn.Column("n")])
+    risk = gn.Model("risk", label=gn.Label("bad", source=source, delay="0d"), features=[own])
+    apply_app(world, "app", user, source, own, risk, gn.Deployment("risk", model=risk))
+    person, other = gn.Entity("person", key="user"), gn.DataSource("other", path="*.jsonl", id="id", event_time="at")
+    apply_app(
+        world, "second", person, other, gn.FeatureView("spend", entity=person, source=other, features=[gn.Column("n")])
+    )
+    assert old in versions_in_service("spend", world.parts)
+    assert retire_versions("spend", world.parts, later()) == []
+    assert is_online(world.parts.states, "spend", old)
+
+
+def apply_app(world: VersionWorld, name: str, *specs: Any) -> None:
+    app = App.of(name, specs, root=str(world.files))
+    types = app_of(world.files, 0).schemas["events"]
+    schemas = {source.name: dict(types) for source in app.all(gn.DataSource)}
+    world.parts.definitions.apply(app.with_schemas(schemas), actor="test")
+
+
+def test_a_materialization_that_ends_late_does_not_show_an_old_version_again(
+    world: VersionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it computes, the next definition is applied, and brought online and shown by somebody else."""
+    world.apply(0)
+    late = world.submit("materialize", "spend")
+    bring_online = feature_work.bring_online
+
+    def overtaken(app: App, view: str, *more: Any) -> Any:
+        done = bring_online(app, view, *more)
+        monkeypatch.undo()
+        world.apply(1)
+        world.materialize()
+        return done
+
+    monkeypatch.setattr(feature_work, "bring_online", overtaken)
+    world.run(late)
+    world.apply(2)
+    assert world.shown() == [n + 1 for n in range(USERS)]
