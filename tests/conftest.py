@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, and where the real data of `shared/` lies."""
+"""What all tests share: a home of their own, where the real data of `shared/` lies, and no deadlines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is, and what else it does, is nothing that a test may fail by.
+settings.register_profile("gnomon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gnomon")
 
 
 @pytest.fixture(scope="session", autouse=True)

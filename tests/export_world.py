@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.gateway_world import TOKEN, listening
 
 from gnomon.client import Client
+from gnomon.contracts.predictors import Trained, TrainRequest
 from gnomon.control_plane.operation_work import run_operation
 from gnomon.control_plane.parts import Parts
+from gnomon.registry.model_formats import save_tabular_mlp
+from gnomon.registry.tabular_mlp import TabularMLPDesign
+from gnomon.training.preprocessing import learn_preprocessing
+
+
+class RandomTrainer:
+    """Gives a network of random weights in no time."""
+
+    def train(self, request: TrainRequest, report: Callable[[int, Mapping[str, float]], None]) -> Trained:
+        preprocessing, _ = learn_preprocessing(request.train_path, request.signature, 0)
+        design = TabularMLPDesign(signature=request.signature, preprocessing=preprocessing, hidden=(4,))
+        draw = np.random.default_rng(0)
+        weights = {n: draw.normal(size=shape).astype(np.float32) for n, shape in design.parameter_shapes().items()}
+        return Trained(save_tabular_mlp(request.work_folder / "model", design, weights), 1, 0, (0.5,))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from gnomon.contracts.labels import Label
 from gnomon.contracts.models import Gate, Model, TabularMLP
 from gnomon.contracts.sources import DataSource
 from gnomon.contracts.sources import FieldSpec as Field
+from gnomon.contracts.transforms import Clip, Compute, Fill, Lower, MapValues, NullIf, Replace, Trim, Upper
 
 if TYPE_CHECKING:
     from gnomon.client import Client
@@ -27,7 +28,9 @@ __all__ = [
     "Between",
     "Check",
     "Client",
+    "Clip",
     "Column",
+    "Compute",
     "DataSource",
     "Deployment",
     "Derived",
@@ -35,19 +38,26 @@ __all__ = [
     "Entity",
     "FeatureView",
     "Field",
+    "Fill",
     "Fresh",
     "Gate",
     "InSet",
     "Label",
+    "Lower",
+    "MapValues",
     "Matches",
     "Model",
     "Monitor",
+    "NullIf",
     "NullRatio",
     "Quality",
+    "Replace",
     "RequestFeature",
     "RowCount",
     "TabularMLP",
+    "Trim",
     "Unique",
+    "Upper",
     "col",
     "connect",
 ]

@@ -5,6 +5,7 @@ The platform names no place of its own and is told none: the file is sent in ans
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ class Exports:
         The values are those that a materialization at that moment would have served then.
 
         Args:
-            of: A model, a deployment (the features of the version that serves) or a view by name; or a list of
-                features as `view.feature`, `view` standing for all of it.
+            of: A model, a deployment (the features of the version that serves) or a view by name; of several that
+                have the same name the first of these, unless it is said as `deployment:name` or `view:name`. Or a list
+                of features as `view.feature`, `view` standing for all of it.
             out: Parquet file to write; an existing one is replaced once the new one is whole.
             as_of: The moment, as for `training_set`, or `now`.
             keys: Entities as mappings of their key columns, in the order wanted, 10,000 at most; all that were seen by
@@ -68,9 +70,12 @@ class Exports:
         listed = None if isinstance(of, str) and "." not in of else [of] if isinstance(of, str) else list(of)
         if listed is not None and not listed:
             raise InvalidInput("no feature is named", "give at least one as 'view.feature', or a model")
-        target = str(of) if listed is None else str(listed[0]).partition(".")[0]
+        target_kind, _, target = ("", "", str(listed[0]).partition(".")[0]) if listed else str(of).rpartition(":")
         entities = None if keys is None else [dict(key) for key in keys]
-        given = {"as_of": as_of, "features": listed, "keys": entities, "keys_from": keys_from}
+        given = {
+            "as_of": as_of, "features": listed, "keys": entities, "keys_from": keys_from,
+            "target_kind": target_kind or None,
+        }  # fmt: skip
         return self._export("export_features", target, given, out, waiting)
 
     def _export(self, kind: str, target: str, given: Json, out: Path | str, waiting: Json) -> Json:
@@ -79,7 +84,7 @@ class Exports:
             raise InvalidInput(f"'{path}' cannot be written", "give the path of a file in a folder that exists")
         arguments = {name: value for name, value in given.items() if value is not None}
         result = self._run(kind, target, arguments, **waiting)
-        fresh = path.with_name(f"{path.name}.part")
+        fresh = path.with_name(f".export-{secrets.token_hex(8)}.part")
         try:
             sha256 = self._connection.fetch(f"/api/v1/operations/{result['operation']}/table", fresh)
             if sha256 != result["sha256"]:

@@ -7,6 +7,7 @@ Every setting has a variable `GNOMON_<NAME>`, a unit in its name where it has on
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -128,6 +129,44 @@ def source_url(variable: str) -> str:
             "set it to the database's SQLAlchemy URL before `gnomon up`: the platform's processes inherit it",
         )
     return value
+
+
+@dataclass(frozen=True)
+class ObjectStoreAccess:
+    """How object stores are reached, where their own libraries do not look it up; equal while the environment is.
+
+    Attributes:
+        endpoint_url: URL of a server that speaks S3's protocol; empty for Amazon's.
+        region: Of S3; empty where each bucket is to be asked.
+        ca_file: Certificates to trust; empty for the system's.
+        unsigned: Whether S3 is asked without credentials, as public buckets allow.
+        azure_key: Key of the storage account.
+        azure_sas: Token in place of the key.
+        identity: Another number for other credentials.
+    """
+
+    endpoint_url: str
+    region: str
+    ca_file: str
+    unsigned: bool
+    azure_key: str = field(repr=False)
+    azure_sas: str = field(repr=False)
+    identity: int = field(repr=False)
+
+
+def object_store_access() -> ObjectStoreAccess:
+    """Read the variables that the tools of Amazon and Microsoft know; that S3 may go unsigned is said as in polars."""
+    given = os.environ.get
+    credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+    return ObjectStoreAccess(
+        endpoint_url=given("AWS_ENDPOINT_URL_S3") or given("AWS_ENDPOINT_URL", ""),
+        region=given("AWS_REGION") or given("AWS_DEFAULT_REGION", ""),
+        ca_file=given("AWS_CA_BUNDLE", ""),
+        unsigned=given("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes"),
+        azure_key=given("AZURE_STORAGE_ACCOUNT_KEY", ""),
+        azure_sas=given("AZURE_STORAGE_SAS_TOKEN", ""),
+        identity=hash(tuple(given(name) for name in (*credentials, "GOOGLE_APPLICATION_CREDENTIALS"))),
+    )
 
 
 def load_settings() -> Settings:

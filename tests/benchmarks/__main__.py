@@ -19,12 +19,13 @@ from tests.benchmarks.harness import Benchmark, measure
 from tests.benchmarks.online_read.benchmark import OnlineRead
 from tests.benchmarks.online_write.benchmark import OnlineWrite
 from tests.benchmarks.point_in_time.benchmark import PointInTime
+from tests.benchmarks.registered_views.benchmark import RegisteredViews
 from tests.benchmarks.report import as_json, machine_facts, show
 from tests.benchmarks.served_prediction.benchmark import ServedPrediction
 from tests.benchmarks.stream.benchmark import Stream
 
 _ALL: tuple[Benchmark, ...] = (
-    OnlineRead(), OnlineWrite(), PointInTime(), DistributedJoin(), ServedPrediction(), Stream(),
+    OnlineRead(), RegisteredViews(), OnlineWrite(), PointInTime(), DistributedJoin(), ServedPrediction(), Stream(),
 )  # fmt: skip
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 _REPEATS, _QUICK_REPEATS = 5, 2

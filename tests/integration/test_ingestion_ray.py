@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.ray_cluster import ray_cluster
 
+import gnomon as gn
 from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.sources import DataSource, FieldSpec
 from gnomon.data.ingest_reports import IngestReport
@@ -97,6 +98,23 @@ def test_the_same_tables_as_in_one_process(cluster: Any, files: Path, tmp_path: 
     resumed = take_in(files, tmp_path / "there", on_ray=True, ingestion_id="one")
     assert (resumed.repeated_batches, counts(resumed)) == (0, counts(there))
     assert take_in(files, tmp_path / "there", on_ray=True).repeated_batches == 1
+
+
+def test_transforms_do_the_same_there(cluster: Any, files: Path, tmp_path: Path) -> None:
+    steps = [gn.Replace("id", "^e", "E"), gn.NullIf("text", "corrected"), gn.Clip("n", max=3000), gn.Fill("text", "?"),
+             gn.Compute("half", gn.col("n") / 2)]  # fmt: skip
+    made = EVENTS.model_copy(update={"transforms": tuple(steps)})
+    here = take_in(files, tmp_path / "here", on_ray=False, source=made)
+    there = take_in(files, tmp_path / "there", on_ray=True, source=made)
+    assert counts(here) == counts(there)
+    assert (here.distributed, there.distributed, set(there.quarantined)) == (False, True, {"json"})
+    assert there.transforms == here.transforms
+    assert [each["changed"] for each in there.transforms if each["step"] in ("replace:id", "compute:half")] == [
+        6000,
+        6000,
+    ]
+    for table in ("events", "events__quarantine"):
+        assert rows_of(tmp_path / "here", table) == rows_of(tmp_path / "there", table)
 
 
 def test_stored_rows_are_known_to_it(cluster: Any, files: Path, tmp_path: Path) -> None:

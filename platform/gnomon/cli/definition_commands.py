@@ -39,7 +39,8 @@ def _changes(result: dict[str, Any]) -> None:
     for change in changed:
         console.print(f"{_SIGNS[change['action']]} {change['kind']} [bold]{change['name']}[/]")
         for field, (before, after) in change["fields"].items():
-            console.print(f"    {field}: {_short(before)} → {_short(after)}", markup=False)
+            for line in differences(before, after):
+                console.print(f"    {field}: {line}", markup=False)
     kept = len(result["changes"]) - len(changed)
     console.print(f"app '{result['app']}', revision {result['revision']}: {len(changed)} to change, {kept} to keep")
 
@@ -47,6 +48,32 @@ def _changes(result: dict[str, Any]) -> None:
 def _applied(result: dict[str, Any]) -> None:
     _changes(result)
     console.print("applied" if any(c["action"] != "keep" for c in result["changes"]) else "nothing to do")
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """Say what differs between two values of a definition's field, a line each.
+
+    Args:
+        before: As JSON; null where the field was not used.
+        after: The same.
+
+    Returns:
+        Of lists, what is added, gone or changed, by name where it has one; of mappings, the keys that differ.
+    """
+    if isinstance(before, list) and isinstance(after, list):
+        old, new = ({_name_of(each): each for each in some} for some in (before, after))
+        lines = [*(f"- {name}" for name in old if name not in new), *(f"+ {name}" for name in new if name not in old)]
+        for name in old:
+            lines += [f"{name}: {line}" for line in differences(old[name], new.get(name, old[name]))]
+        return lines or ([] if before == after else ["the same in another order"])
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return [f"{name}: {line}" for name in names for line in differences(before.get(name), after.get(name))]
+    return [] if before == after else [f"{_short(before)} → {_short(after)}"]
+
+
+def _name_of(value: Any) -> str:
+    return str(value["name"]) if isinstance(value, dict) and value.get("name") else _short(value)
 
 
 def _short(value: Any) -> str:

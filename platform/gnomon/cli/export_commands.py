@@ -46,7 +46,11 @@ def training_set(
 
 def features(
     of: Annotated[
-        list[str], typer.Argument(help="A model, a deployment, or features.", metavar="MODEL|VIEW[.FEATURE]...")
+        list[str],
+        typer.Argument(
+            help="A model, a deployment (deployment:NAME where a model has the name too), or features.",
+            metavar="MODEL|DEPLOYMENT|VIEW[.FEATURE]...",
+        ),
     ],
     out: Out,
     as_of: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 import gnomon
 from gnomon.cli.output import Format, Output, console, show, table
-from gnomon.errors import NotFound
+from gnomon.errors import InvalidInput, NotFound
 
 _LINES, _BYTES = 5_000, 4 * 2**20
 
@@ -35,6 +36,11 @@ def push(
     totals = {name: sum(r[name] for r in reports) for name in ("accepted", "duplicates", "quarantined")}
     rejects = [reject for report in reports for reject in report["rejects"]]
     show({"source": source, "pushes": len(reports), **totals, "rejects": rejects}, output, _pushed)
+    if not totals["accepted"] + totals["duplicates"]:
+        raise InvalidInput(
+            f"none of {totals['quarantined']} rows was taken in",
+            f"`gnomon quarantine {source}` shows them; a row is one JSON object a line",
+        )
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -54,5 +60,7 @@ def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _pushed(result: dict[str, Any]) -> None:
     columns = ["source", "accepted", "duplicates", "quarantined"]
     table(columns, [[result[name] for name in columns]], empty="")
-    for reject in result["rejects"]:
-        console.print(f"  in quarantine for {reject['rule']}: {reject['reason']}", markup=False)
+    reasons = collections.Counter((reject["rule"], reject["reason"]) for reject in result["rejects"])
+    for (rule, reason), times in reasons.items():
+        often = f" ({times} times)" if times > 1 else ""
+        console.print(f"  in quarantine for {rule}: {reason}{often}", markup=False)

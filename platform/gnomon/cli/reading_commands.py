@@ -109,6 +109,9 @@ def _status(status: dict[str, Any], url: str) -> None:
         empty="no model is defined: `gnomon apply APP_FILE`",
     )
     for view in status["views"]:
+        if view["version"] != view["shown_version"]:
+            until = f"until `gnomon materialize {view['name']}` has ended"
+            console.print(f"view {view['name']} shows the values of its definition before, {until}", markup=False)
         if "stream" in view:
             console.print(f"fresh view {view['name']}: {_stream(view['stream'])}", markup=False)
     for monitor in status["monitors"]:
@@ -135,7 +138,7 @@ def quarantine(
 
 
 def _rejected(found: dict[str, Any]) -> None:
-    columns = ["file", "line", "rule", "reason", "raw"]
+    columns = ["ingested_at", "file", "line", "rule", "reason", "raw"]
     table(
         columns, ([row[name] for name in columns] for row in found["rows"]), empty="no row of it is in quarantine"
     )  # fmt: skip

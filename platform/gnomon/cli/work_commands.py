@@ -90,6 +90,8 @@ def _ingested(results: list[dict[str, Any]]) -> None:
     for result in results:
         for rule, count in result["quarantine_rules"].items():
             console.print(f"  {result['source']}: {count} in quarantine for: {rule}", markup=False)
+        for each in result.get("transforms", []):
+            console.print(f"  {result['source']}: {each['changed']} values changed by {each['step']}", markup=False)
         for each in result["drift"]:
             console.print(f"  {result['source']}: {each['message']}", markup=False)
         show_contract(result["source"], result["contract"])

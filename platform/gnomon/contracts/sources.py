@@ -6,12 +6,15 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from gnomon.contracts.columns import Dtype
 from gnomon.contracts.data_contracts import AnyRule
 from gnomon.contracts.durations import Duration
+from gnomon.contracts.object_urls import is_object_url, parse_object_url
 from gnomon.contracts.specs import UNUSED, Part, Spec, as_tuple
+from gnomon.contracts.transform_rules import check_steps
+from gnomon.contracts.transforms import AnyTransform, columns_read, computed_columns
 
 FileFormat = Literal["parquet", "csv", "jsonl", "json"]
 """`jsonl` is one object a line; `json` is one array of objects."""
@@ -78,7 +81,8 @@ class DataSource(Spec, init=False):
     Rows with the same `id` are versions of one event: the later-known one replaces the earlier from then on.
 
     Attributes:
-        path: File, folder or glob, or folder of a Delta table; relative paths start from the folder of the app file.
+        path: File, folder or glob, or folder of a Delta table; relative paths start from the folder of the app file. Or
+            objects, as `s3://bucket/prefix/*.parquet`, `gs://…` or `abfss://…`, without credentials.
         format: Inferred from the path's ending, or from the other fields, when left out.
         id: Column or columns whose values identify the event.
         event_time: Column with the time of the event.
@@ -87,6 +91,7 @@ class DataSource(Spec, init=False):
         timezone: IANA zone of times that are written without one; without it such times are refused.
         time_format: strptime format of times that are not ISO 8601; `epoch_s`, `epoch_ms` or `epoch_us` for numbers.
         fields: Types and rules by column; when empty, the types are read from the files and every column is kept.
+        transforms: Steps that cleanse and normalise each row, in this order, before any rule looks at it.
         contract: Rules beyond those of the fields, each with its severity; checked before anything is committed.
         sql: A SELECT whose rows are the source's.
         table: Table of the database, with `schema.` before it where needed; or `namespace.table` of the catalog.
@@ -105,6 +110,7 @@ class DataSource(Spec, init=False):
         'sql'
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)
     kind: ClassVar[str] = "source"
     path: str = ""
     format: SourceFormat
@@ -115,6 +121,9 @@ class DataSource(Spec, init=False):
     timezone: str | None = None
     time_format: str | None = None
     fields: dict[str, Annotated[FieldSpec, BeforeValidator(_as_field)]] = Field(default_factory=dict)
+    transforms: Annotated[
+        tuple[AnyTransform, ...], BeforeValidator(as_tuple), Field(default=(), exclude_if=lambda steps: not steps)
+    ]
     contract: Annotated[
         tuple[AnyRule, ...], BeforeValidator(as_tuple), Field(default=(), exclude_if=lambda rules: not rules)
     ]
@@ -130,6 +139,11 @@ class DataSource(Spec, init=False):
     @model_validator(mode="before")
     @classmethod
     def _infer_format(cls, values: Any) -> Any:
+        path = values.get("path") if isinstance(values, dict) else None
+        if isinstance(path, str) and is_object_url(path):
+            parse_object_url(path)  # first, because it may have a password in it, and no later error may show that
+            if values.get("format") == "delta":
+                raise ValueError(f"Delta tables in object stores are not read: mount '{path}', and give its folder")
         if not isinstance(values, dict) or "format" in values:
             return values
         if values.get("sql") or values.get("url_env"):
@@ -174,6 +188,20 @@ class DataSource(Spec, init=False):
                 raise ValueError(f"two rules of the contract are named '{label}': give one of them another name=")
         return self
 
+    @model_validator(mode="after")
+    def _transforms_fit(self) -> Self:
+        types: dict[str, Dtype] = {name: field.dtype for name, field in self.fields.items()}
+        check_steps(self.transforms, self.event_columns(), types | dict.fromkeys(self.times(), "timestamp"))
+        return self
+
+    def times(self) -> tuple[str, ...]:
+        """Return the columns of event time and known time."""
+        return (self.event_time,) if self.known_time is None else (self.event_time, self.known_time)
+
+    def event_columns(self) -> tuple[str, ...]:
+        """Return the columns of the event's id and times."""
+        return (*self.id, *self.times())
+
     def file_format(self) -> FileFormat:
         """Return the format of the files that rows are read from: Parquet where they are extracted to files first."""
         return "parquet" if self.is_extracted() else cast(FileFormat, self.format)
@@ -191,5 +219,6 @@ class DataSource(Spec, init=False):
     def required_columns(self) -> tuple[str, ...]:
         """Return the columns that every file must have, in declaration order and without repeats."""
         ruled = (name for rule in self.contract for name in rule.columns())
-        names = [*self.id, self.event_time, *((self.known_time,) if self.known_time else ()), *self.fields, *ruled]
-        return tuple(dict.fromkeys(names))
+        names = [*self.event_columns(), *self.fields, *ruled, *columns_read(self.transforms)]
+        computed = computed_columns(self.transforms)
+        return tuple(dict.fromkeys(name for name in names if name not in computed))

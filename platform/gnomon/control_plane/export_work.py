@@ -9,33 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import from_us
-from gnomon.contracts.deployments import CHAMPION, Deployment
-from gnomon.contracts.features import FeatureView, RequestFeature
 from gnomon.contracts.models import Model
 from gnomon.contracts.operations import Operation
-from gnomon.contracts.platform_state import Applied
-from gnomon.contracts.signatures import Signature, model_signature
-from gnomon.contracts.specs import Spec
+from gnomon.control_plane.export_targets import asked_features
 from gnomon.control_plane.moments import moment_us
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.table_files import write_table
-from gnomon.errors import Conflict, InvalidInput, unknown_name
+from gnomon.errors import InvalidInput
 from gnomon.features.feature_sets import build_feature_set
-from gnomon.features.read_plan import read_plan
 from gnomon.features.request_features import compute_request_features
 from gnomon.features.training_sets import build_training_set
 
 TABLE_FILE: Final = "table.parquet"
-MOST_KEYS: Final = 10_000
 METADATA: Final = "gnomon"
 """Key of a feature set's schema metadata: JSON of the moment and of what it was made from."""
 
@@ -81,96 +73,40 @@ def export_features(operation: Operation, parts: Parts, report: Report) -> dict[
 
     Args:
         operation: Its target is a model, a deployment (whose version's features are taken) or a view; its arguments are
-            `features` (`view` or `view.feature`; the target's when left out), `as_of` (now when left out), and `keys`
-            or `keys_from` as of `build_feature_set`.
+            `target_kind`, which of these, `features` (`view` or `view.feature`; the target's when left out), `as_of`
+            (now when left out), and `keys` or `keys_from` as of `build_feature_set`.
         parts: The platform's parts.
         report: Takes a line of progress.
 
     Returns:
-        As `export_training_set`, and `left_out`: inputs of the model that need a request.
+        As `export_training_set`; `app_hash` of the definitions, for a deployment `model_version`, and `left_out`:
+        inputs of the model that need a request.
 
     Raises:
         NotFound: There is no such model, deployment, view or feature.
         Conflict: No version is deployed.
         InvalidInput: `as_of` is no moment or in the future, or keys are needed or wrong.
     """
-    asked = _asked(operation, parts)
+    asked = asked_features(operation, parts)
     as_of_us = _as_of_us(operation, parts)
-    keys = operation.arguments.get("keys")
-    if keys is not None and len(keys) > MOST_KEYS:
-        raise InvalidInput(f"{len(keys)} keys are more than {MOST_KEYS}", "export all entities, and pick from those")
     report("computing features")
     built = build_feature_set(
-        asked.app, asked.lookups, parts.offline, as_of_us, keys=keys,
+        asked.app, asked.lookups, parts.offline, as_of_us, keys=operation.arguments.get("keys"),
         keys_from=operation.arguments.get("keys_from"), local_rows=parts.local_rows,
     )  # fmt: skip
     columns = {name: built.values.column(name) for name in built.values.column_names}
     if asked.computed and built.keys.num_rows:
-        resolve = parts.resolver(asked.trained.code)
-        columns |= compute_request_features(asked.trained, asked.computed, columns, resolve)
+        resolve = parts.resolver(asked.code)
+        columns |= compute_request_features(asked.app, asked.computed, columns, resolve)
     chosen = {name: columns[name] for name in asked.columns if name in columns}
     table = pa.table({**{name: built.keys.column(name) for name in built.keys.column_names}, **chosen})
     made = {
         "as_of": from_us(as_of_us).isoformat(), "app_hash": asked.app_hash,
         "source_versions": dict(built.source_versions),
+        **({} if asked.version is None else {"model_version": asked.version}),
     }  # fmt: skip
     table = table.replace_schema_metadata({METADATA: json.dumps(made, sort_keys=True)})
     return {**made, "left_out": list(asked.left_out), **_store(operation, parts, table)}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What to compute: lookups by the applied app, request features by the app that the version was trained with."""
-
-    app: App
-    app_hash: str
-    trained: App
-    lookups: Sequence[str]
-    computed: Sequence[str]
-    columns: Sequence[str]
-    left_out: Sequence[str] = ()
-
-
-def _asked(operation: Operation, parts: Parts) -> _Asked:
-    """Find what the target is: a model first, then a deployment, then a view."""
-    name, listed = operation.target, operation.arguments.get("features")
-    if listed is not None and not (listed and all(isinstance(each, str) for each in listed)):
-        raise InvalidInput(f"features: {listed!r} names none", "give them as 'view.feature' or 'view'")
-    kinds: tuple[type[Spec], ...] = (FeatureView,) if listed else (Model, Deployment, FeatureView)
-    owners = [(kind, a) for kind in kinds for a in parts.definitions.apps() if name in _names(a, kind)]
-    if not owners:
-        known = [n for kind in kinds for a in parts.definitions.apps() for n in _names(a, kind)]
-        raise unknown_name("view" if listed else "model, deployment or view", name, known)
-    kind, applied = owners[0]
-    if kind is FeatureView:
-        lookups = read_plan(applied.app, listed or [name]).names
-        return _Asked(applied.app, applied.app_hash, applied.app, lookups, (), lookups)
-    if kind is Model:
-        return _of_model(name, applied, applied.app, model_signature(applied.app, name))
-    model = applied.app.get(Deployment, name).model
-    version = parts.registry.resolve(model, CHAMPION)
-    if version is None:
-        raise Conflict(f"deployment '{name}' has no version", f"deploy one: `gnomon deploy {name}`")
-    trained = parts.definitions.revision(version.lineage.app_hash).app
-    return _of_model(model, applied, trained, version.signature)
-
-
-def _names(applied: Applied, kind: type[Spec]) -> list[str]:
-    return [spec.name for spec in applied.app.all(kind)]
-
-
-def _of_model(model: str, applied: Applied, trained: App, signature: Signature) -> _Asked:
-    """Take what a model reads and no request is needed for."""
-    computed = [n for n in signature.request_features if not _needs_request(trained, n)]
-    columns = [i.name for i in signature.inputs if i.origin == "view" or i.name in computed]
-    if not signature.lookups:
-        raise InvalidInput(f"model '{model}' reads no feature of a view", "there is nothing to know before a request")
-    left_out = [i.name for i in signature.inputs if i.name not in columns]
-    return _Asked(applied.app, applied.app_hash, trained, signature.lookups, computed, columns, left_out)
-
-
-def _needs_request(app: App, name: str) -> bool:
-    return any("." not in read for read in app.get(RequestFeature, name).reads())
 
 
 def _as_of_us(operation: Operation, parts: Parts) -> int:

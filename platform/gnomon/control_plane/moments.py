@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from gnomon.contracts.clocks import to_us
+from gnomon.contracts.clocks import from_us, to_us
 from gnomon.contracts.durations import duration_us, parse_duration
 from gnomon.errors import InvalidInput
 
@@ -24,14 +24,24 @@ def moment_us(name: str, value: Any, now_us: int) -> int:
         Microseconds since the epoch.
 
     Raises:
-        InvalidInput: It is none of these.
+        InvalidInput: It is none of these, or before the year 1 or after 9999.
     """
     if value == "now":
         return now_us
     try:
-        return now_us - duration_us(parse_duration(value))
+        moment = now_us - duration_us(parse_duration(value))
     except ValueError:
-        pass
+        moment = _time_us(name, value)
+    try:
+        from_us(moment)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"{name}: {str(value)[:60]!r} is outside the years 1 to 9999", "give a moment in these years"
+        ) from error
+    return moment
+
+
+def _time_us(name: str, value: Any) -> int:
     try:
         if len(value) <= len("2026-03-01"):
             return to_us(datetime.combine(date.fromisoformat(value), time(), UTC))

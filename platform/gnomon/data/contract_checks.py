@@ -23,8 +23,7 @@ from gnomon.contracts.offline_store import Commit, OfflineStore
 from gnomon.contracts.sources import DataSource
 from gnomon.data.contract_reports import Findings, RuleResult, Tally, broken_rows
 from gnomon.data.source_files import Batch, FilePart
-from gnomon.data.source_readers import read_part
-from gnomon.data.validation import Judged, event_ids, judge
+from gnomon.data.validation import Judged, event_ids, read_and_judge
 
 Check = Callable[[Sequence[FilePart], DataSource, Mapping[str, Dtype], OfflineStore, int], Findings]
 
@@ -92,7 +91,7 @@ def findings_here(
     total = Findings()
     keys: dict[str, list[pl.DataFrame]] = {}
     for part in parts:
-        judged = judge(read_part(part, schema), part, source, schema, now_us)
+        judged = read_and_judge(part, source, schema, now_us)
         total += findings_of(judged, source)
         for rule in unique_rules(source):
             keys.setdefault(rule.label(), []).append(unique_keys(judged.rows, rule))

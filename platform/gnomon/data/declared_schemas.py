@@ -12,7 +12,10 @@ from gnomon.contracts.apps import App
 from gnomon.contracts.columns import Dtype
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.sources import DataSource
+from gnomon.contracts.transforms import columns_read
 from gnomon.data.source_schema import read_schema
+from gnomon.data.text_steps import columns_in_files
+from gnomon.data.value_steps import with_computed
 from gnomon.errors import GnomonError, InvalidDefinition, InvalidInput, did_you_mean
 from gnomon.features.view_plans import source_columns
 
@@ -43,7 +46,9 @@ def with_declared_schemas(app: App, views: Iterable[str]) -> App:
 def _schema(app: App, name: str, columns: list[str]) -> dict[str, Dtype]:
     source = app.get(DataSource, name)
     declared: dict[str, Dtype] = {column: spec.dtype for column, spec in source.fields.items()}
-    declared |= {time: "timestamp" for time in (source.event_time, source.known_time) if time is not None}
+    declared |= dict.fromkeys(source.times(), "timestamp")
+    if set(columns_read(source.transforms)) <= set(declared):
+        declared = with_computed(source, columns_in_files(source, declared))
     missing = [column for column in columns if column not in declared]
     if not missing:
         return declared

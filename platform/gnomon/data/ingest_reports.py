@@ -26,11 +26,13 @@ class BatchCounts:
     duplicates: int = 0
     corrections: int = 0
     quarantined: Mapping[str, int] = field(default_factory=dict)
+    changed: Sequence[int] = ()
     repeated: bool = False
 
     def note(self, noted: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is to be kept with the batch's commit: the counts, beside what is noted of the ingestion."""
-        return {**noted, "counts": {k: v for k, v in asdict(self).items() if k != "repeated"}}
+        unsaid = ("repeated",) if self.changed else ("repeated", "changed")
+        return {**noted, "counts": {k: v for k, v in asdict(self).items() if k not in unsaid}}
 
     @classmethod
     def of(cls, commit: Commit, ingestion: str) -> Self:
@@ -107,6 +109,7 @@ class IngestReport:
         table_version: Version of the table afterwards.
         elapsed_s: Wall time.
         distributed: Whether it ran on Ray.
+        transforms: Of each transform of the source its label, `step`, and how many values of the rows read it changed.
         contract: `RuleResult.as_json` of each rule of the source's contract.
         drift: `ColumnDrift` as JSON of each difference between the columns found and those expected.
         memory: What the next ingestion is to be given as `previous`.
@@ -124,21 +127,23 @@ class IngestReport:
     table_version: int = -1
     elapsed_s: float = 0.0
     distributed: bool = False
+    transforms: tuple[Mapping[str, Any], ...] = ()
     contract: tuple[Mapping[str, Any], ...] = ()
     drift: tuple[Mapping[str, Any], ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, source: str, files: int, counts: list[BatchCounts], elapsed_s: float, *, distributed: bool,
+        cls, source: DataSource, files: int, counts: list[BatchCounts], elapsed_s: float, *, distributed: bool,
         contract: Sequence[Mapping[str, Any]], drift: Sequence[Mapping[str, Any]], memory: Memory,
     ) -> IngestReport:  # fmt: skip
         """Add up batches."""
         rules: Counter[str] = Counter()
         for batch in counts:
             rules.update(batch.quarantined)
+        steps = enumerate(source.transforms)
         return cls(
-            source,
+            source.name,
             files,
             len(counts),
             sum(batch.repeated for batch in counts),
@@ -150,6 +155,7 @@ class IngestReport:
             memory.table_version,
             elapsed_s,
             distributed,
+            tuple({"step": s.label(), "changed": sum(b.changed[n] for b in counts if b.changed)} for n, s in steps),
             tuple(contract),
             tuple(drift),
             asdict(memory),

@@ -32,9 +32,9 @@ from gnomon.data.extraction import Cursor, extract
 from gnomon.data.ingest_reports import BatchCounts, IngestReport, Memory, read_as
 from gnomon.data.schema_drift import schema_drift
 from gnomon.data.source_files import Batch, FilePart, Limits, group_batches, scan_parts
-from gnomon.data.source_readers import read_part
 from gnomon.data.source_schema import found_types, read_schema, types_in
-from gnomon.data.validation import judge, require_columns
+from gnomon.data.text_steps import columns_in_files
+from gnomon.data.validation import read_and_judge, require_columns
 from gnomon.errors import GnomonError
 
 _RAY_BATCH_BYTES = 2**30
@@ -117,9 +117,9 @@ def ingest(
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return IngestReport.of(
-        source.name, len({part.path for part in found.parts}), counts, time.perf_counter() - started_s,
+        source, len({part.path for part in found.parts}), counts, time.perf_counter() - started_s,
         distributed=distributed, contract=results, memory=run.memory(found, before),
-        drift=schema_drift(source, columns, found.types, before.types) if found.parts else (),
+        drift=schema_drift(source, columns_in_files(source, columns), found.types, before.types) if found.parts else (),
     )  # fmt: skip
 
 
@@ -209,16 +209,17 @@ def _ingest_locally(
     batch: Batch, source: DataSource, schema: Mapping[str, Dtype], offline: OfflineStore, now_us: int,
     noted: Mapping[str, Any],
 ) -> Commit:  # fmt: skip
-    judged = [judge(read_part(part, schema), part, source, schema, now_us) for part in batch.parts]
+    judged = [read_and_judge(part, source, schema, now_us) for part in batch.parts]
     rows = pa.concat_tables([each.rows for each in judged])
     rejects = pa.concat_tables([each.rejects for each in judged])
     if rejects.num_rows:
         named = rejects.append_column("batch", pa.array([batch.id] * rejects.num_rows, pa.string()))
         append_new(offline, quarantine_table(source.name), named, quarantine_batch(batch.id), by_period=False)
     rules, read = dict(Counter(rejects["rule"].to_pylist())), rows.num_rows + rejects.num_rows
+    changed = [sum(counts) for counts in zip(*(each.changed for each in judged), strict=True)]
 
     def note(fresh: Fresh) -> Mapping[str, Any]:
-        return BatchCounts(read, fresh.rows.num_rows, fresh.duplicates, fresh.corrections, rules).note(noted)
+        return BatchCounts(read, fresh.rows.num_rows, fresh.duplicates, fresh.corrections, rules, changed).note(noted)
 
     return append_new(offline, source.name, rows, batch.id, by_period=True, note=note)
 

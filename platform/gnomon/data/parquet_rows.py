@@ -7,17 +7,18 @@ name, whether it ends early or holds damaged pages: a Parquet file is read whole
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gnomon.data.object_files import ObjectFile
+from gnomon.data.stored_files import SourceFile
 from gnomon.data.text_layout import refuse_repeats
 from gnomon.errors import CorruptData, GnomonError
 
 
-def cut_row_groups(file: Path, part_rows: int) -> Iterator[tuple[int, int, int, int, int]]:
+def cut_row_groups(file: SourceFile, part_rows: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Cut a Parquet file into parts of whole row groups.
 
     Args:
@@ -45,12 +46,12 @@ def cut_row_groups(file: Path, part_rows: int) -> Iterator[tuple[int, int, int, 
     yield begin, footer.num_row_groups, first_row, size_bytes, rows
 
 
-def read_parquet_schema(file: Path) -> pa.Schema:
+def read_parquet_schema(file: SourceFile) -> pa.Schema:
     """Return the Arrow schema of a Parquet file; raises as `cut_row_groups`."""
     return _opened(file).schema_arrow
 
 
-def read_row_groups(file: Path, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+def read_row_groups(file: SourceFile, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
     """Read row groups.
 
     Args:
@@ -75,9 +76,12 @@ def read_row_groups(file: Path, start: int, stop: int, columns: Sequence[str]) -
     return table
 
 
-def _opened(file: Path) -> Any:
+def _opened(file: SourceFile) -> Any:
+    remote = isinstance(file, ObjectFile)
+    place = file.native if isinstance(file, ObjectFile) else file
     try:
-        opened = pq.ParquetFile(file, page_checksum_verification=True)
+        # of an object, neighbouring columns are fetched together and side by side
+        opened = pq.ParquetFile(place, page_checksum_verification=True, pre_buffer=remote)
         names = tuple(opened.schema_arrow.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _corrupt(file, error) from error
@@ -85,7 +89,9 @@ def _opened(file: Path) -> Any:
     return opened
 
 
-def _corrupt(file: Path, error: BaseException) -> GnomonError:
+def _corrupt(file: SourceFile, error: BaseException) -> GnomonError:
+    if isinstance(file, ObjectFile) and (told := file.failure(error)) is not None:
+        return told
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return CorruptData(
         f"file '{file}' cannot be read as Parquet: {reason}", "it may be cut off or damaged: write it again"

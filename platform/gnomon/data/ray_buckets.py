@@ -2,6 +2,7 @@
 
 Called by `ray_ingestion` within Ray Data's tasks. Rows, rejects and stored keys travel in one stream, told apart by
 their `Kind`, in the columns of both tables: those of rejects are prefixed, so that no column of a source meets them.
+What transforms changed travels along, a row for each step with its position as the rule and the count as the line.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from gnomon.contracts.sources import DataSource
 from gnomon.data.deduplication import Fresh, drop_known
 from gnomon.data.digests import hash_cells
 from gnomon.data.source_files import Batch
-from gnomon.data.source_readers import read_part
-from gnomon.data.validation import REJECT_FIELDS, judge, reject_schema, table_schema
+from gnomon.data.validation import REJECT_FIELDS, read_and_judge, reject_schema, table_schema
 
 KIND = "_kind"
 _PREFIX = "_reject_"
@@ -48,6 +48,7 @@ class Kind(IntEnum):
     REJECT = 1
     STORED_ROW = 2
     STORED_REJECT = 3
+    CHANGED = 4
 
 
 def stream_schema(schema: Mapping[str, Dtype]) -> pa.Schema:
@@ -61,18 +62,31 @@ def judge_part(
 ) -> pa.Table:  # fmt: skip
     """Read and judge the part of the batch whose number is in the one row of `numbers`."""
     part = batch.parts[numbers["part"][0].as_py()]
-    judged = judge(read_part(part, schema), part, source, schema, now_us)
+    judged = read_and_judge(part, source, schema, now_us)
     rejects = judged.rejects.rename_columns(
         {name: _PREFIX + name for name, _ in REJECT_FIELDS} | {name: name for name in table_schema({}).names}
     )
-    stream = stream_schema(schema)
-    return pa.concat_tables([_in_stream(judged.rows, Kind.ROW, stream), _in_stream(rejects, Kind.REJECT, stream)])
+    counts = pa.table(
+        {f"{_PREFIX}rule": pa.array(map(str, range(len(judged.changed))), pa.string()),
+         f"{_PREFIX}line": pa.array(judged.changed, pa.int64())}
+    )  # fmt: skip
+    kinds = {Kind.ROW: judged.rows, Kind.REJECT: rejects, Kind.CHANGED: counts}
+    return pa.concat_tables([_in_stream(table, kind, stream_schema(schema)) for kind, table in kinds.items()])
 
 
 def stored_rows(paths: pa.Table, schema: Mapping[str, Dtype], kind: Kind) -> pa.Table:
     """Read ids and digests of the data file in the one row of `paths`."""
     keys = pq.read_table(paths["path"][0].as_py(), columns=[EVENT_ID, DIGEST], partitioning=None)
     return _in_stream(keys, kind, stream_schema(schema))
+
+
+def changed_in(block: pa.Table, steps: int) -> list[int]:
+    """Add up what the steps changed, by position, over the rows of a block that tell of it."""
+    total = [0] * steps
+    told = _of_kind(block, Kind.CHANGED)
+    for position, count in zip(told[f"{_PREFIX}rule"].to_pylist(), told[f"{_PREFIX}line"].to_pylist(), strict=True):
+        total[int(position)] += count
+    return total
 
 
 def bucket_of(block: pa.Table, buckets: int) -> pa.Array:

@@ -26,8 +26,7 @@ from gnomon.data.contract_reports import Findings, Tally
 from gnomon.data.digests import hash_cells
 from gnomon.data.ray_ingestion import on_ray
 from gnomon.data.source_files import FilePart
-from gnomon.data.source_readers import read_part
-from gnomon.data.validation import judge
+from gnomon.data.validation import read_and_judge
 
 _BUCKETS = 16
 
@@ -84,7 +83,7 @@ def _part_findings(
     numbers: pa.Table, parts: Sequence[FilePart], source: DataSource, schema: Mapping[str, Dtype], now_us: int
 ) -> pa.Table:  # fmt: skip
     part = parts[numbers["part"][0].as_py()]
-    found = findings_of(judge(read_part(part, schema), part, source, schema, now_us), source)
+    found = findings_of(read_and_judge(part, source, schema, now_us), source)
     return pa.table({"findings": [json.dumps(asdict(found))]})
 
 
@@ -93,7 +92,7 @@ def _part_keys(
     rule: Unique,
 ) -> pa.Table:  # fmt: skip
     part = parts[numbers["part"][0].as_py()]
-    return _bucketed(unique_keys(judge(read_part(part, schema), part, source, schema, now_us).rows, rule), new=True)
+    return _bucketed(unique_keys(read_and_judge(part, source, schema, now_us).rows, rule), new=True)
 
 
 def _stored_keys(paths: pa.Table, rule: Unique) -> pa.Table:

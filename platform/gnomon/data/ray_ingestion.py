@@ -88,11 +88,12 @@ def on_ray(source: DataSource) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Extent:
-    """First and last event time of the judged rows in microseconds, where there are any; and how many rejects."""
+    """First and last event time of the judged rows in microseconds, where there are any; and what is counted of all."""
 
     period_us: tuple[int, int] | None
     rows: int
     rejects: int
+    changed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,15 @@ class _Work:
 
     def extent_of(self, judged: Any) -> _Extent:
         """Summarise each block where it lies, and add up the summaries."""
-        blocks = judged.map_batches(_block_extent, batch_size=None, batch_format="pyarrow").take_all()
+        steps = len(self.source.transforms)
+        blocks = judged.map_batches(
+            _block_extent, fn_kwargs={"steps": steps}, batch_size=None, batch_format="pyarrow"
+        ).take_all()
         firsts = [block["first_us"] for block in blocks if block["first_us"] is not None]
         lasts = [block["last_us"] for block in blocks if block["last_us"] is not None]
         period_us = (min(firsts), max(lasts)) if firsts else None
-        return _Extent(period_us, sum(b["rows"] for b in blocks), sum(b["rejects"] for b in blocks))
+        changed = tuple(sum(int(b["changed"][step]) for b in blocks) for step in range(steps))
+        return _Extent(period_us, sum(b["rows"] for b in blocks), sum(b["rejects"] for b in blocks), changed)
 
     def committed(self, judged: Any, extent: _Extent) -> Commit:
         """Compare with the tables as they are now, stage what is new, and commit onto just that state."""
@@ -152,7 +157,7 @@ class _Work:
             rules.update(dict(zip(row["rules"], row["rule_rows"], strict=True)))
         counts = BatchCounts(
             extent.rows + extent.rejects, sum(file.rows for file in rows), sum(row["duplicates"] for row in staged),
-            sum(row["corrections"] for row in staged), dict(rules),
+            sum(row["corrections"] for row in staged), dict(rules), extent.changed,
         )  # fmt: skip
         return self.offline.commit(
             self.source.name, table_schema(self.schema), rows, self.batch.id, expected_version=version,
@@ -187,10 +192,10 @@ def _with_bucket(block: pa.Table, buckets: int) -> pa.Table:
     return block.append_column("_bucket", bucket_of(block, buckets))
 
 
-def _block_extent(block: pa.Table) -> pa.Table:
+def _block_extent(block: pa.Table, steps: int) -> pa.Table:
     import pyarrow.compute as pc
 
-    from gnomon.data.ray_buckets import KIND
+    from gnomon.data.ray_buckets import KIND, changed_in
 
     rows = block.filter(pc.equal(block[KIND], int(Kind.ROW)))
     ends = pc.min_max(rows[EVENT_TIME].cast(pa.int64())).as_py()
@@ -199,7 +204,8 @@ def _block_extent(block: pa.Table) -> pa.Table:
             "first_us": pa.array([ends["min"]], pa.int64()),
             "last_us": pa.array([ends["max"]], pa.int64()),
             "rows": [rows.num_rows],
-            "rejects": [block.num_rows - rows.num_rows],
+            "rejects": pa.array([pc.sum(pc.equal(block[KIND], int(Kind.REJECT))).as_py() or 0], pa.int64()),
+            "changed": pa.array([changed_in(block, steps)], pa.list_(pa.int64())),
         }
     )
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnomon.contracts.columns import Dtype
+from gnomon.contracts.object_urls import is_object_url, parse_object_url
 from gnomon.contracts.sources import DataSource, FileFormat
 from gnomon.contracts.specs import content_hash
+from gnomon.data.object_files import ObjectFile, find_objects
 from gnomon.data.parquet_rows import cut_row_groups, read_parquet_schema
+from gnomon.data.stored_files import SourceFile, Stamp, held_still, identity_of, stamp_of
 from gnomon.data.text_layout import csv_header, cut_text
 from gnomon.errors import InvalidInput, NotFound
 
@@ -52,8 +55,8 @@ class FilePart:
     """A file, or a range of one, that one process reads at a time.
 
     Attributes:
-        path: Absolute path.
-        fingerprint: SHA-256 of the whole file, as hex.
+        path: Absolute path, or URL of an object.
+        fingerprint: SHA-256 of the whole file, as hex; of an object, of its name and ETag.
         format: How to read it.
         start: First byte, or first row group of a Parquet file.
         stop: Byte, or row group, after the last.
@@ -61,7 +64,7 @@ class FilePart:
         size_bytes: Size of the part on disk.
         rows: Number of rows in Parquet, an estimate in text.
         header: Column names of a CSV or Parquet file; empty for JSON, whose every object has its own.
-        stamp: Size and modification time of the file when it was fingerprinted.
+        stamp: Size, and modification time or ETag, of the file when it was fingerprinted.
         label: Where the rows were extracted from, for rows that come from no file of the user's.
     """
 
@@ -74,24 +77,12 @@ class FilePart:
     size_bytes: int
     rows: int
     header: tuple[str, ...]
-    stamp: tuple[int, int]
+    stamp: Stamp
     label: str = ""
 
     def place(self) -> str:
         """Return where its rows come from, in words."""
         return self.label or f"file '{self.path}'"
-
-    def require_unchanged(self) -> None:
-        """Refuse to read a file that was written to after it was fingerprinted.
-
-        Raises:
-            InvalidInput: The file is gone or has another size or modification time.
-        """
-        file = Path(self.path)
-        if not file.exists() or _stamp(file) != self.stamp:
-            raise InvalidInput(
-                f"file '{self.path}' changed while it was being ingested", "ingest again when it is complete"
-            )
 
 
 @dataclass(frozen=True)
@@ -102,34 +93,44 @@ class Batch:
     parts: tuple[FilePart, ...]
 
 
-def find_files(source: DataSource, root: str) -> list[Path]:
+def find_files(source: DataSource, root: str) -> Sequence[SourceFile]:
     """Return the files of a source, ordered by path.
 
     Args:
-        source: Its path is a file, a folder (its files of the format, at any depth) or a glob.
+        source: Its path is a file, a folder (its files of the format, at any depth) or a glob; or the same of objects.
         root: Folder that a relative path starts from.
 
     Returns:
-        At least one absolute path. Names that begin with `.` or `_` are taken as unfinished and left out.
+        At least one file, by absolute path or URL. Names that begin with `.` or `_` count as unfinished and are left
+        out.
 
     Raises:
         NotFound: No file is there; the message has the path as resolved.
+        InvalidInput: An object store refuses.
+        Unavailable: An object store does not answer.
     """
-    path = Path(root, source.path).expanduser().absolute()
+    suffixes = _SUFFIXES[source.file_format()]
+    if is_object_url(source.path):
+        url = parse_object_url(source.path)
+        files: Sequence[SourceFile] = find_objects(url, suffixes)
+        place, hint = str(url), "names that begin with . or _ do not count"
+    else:
+        path = Path(root, source.path).expanduser().absolute()
+        files = _paths(path, suffixes)
+        place, hint = str(path), "relative paths start from the folder of the app file"
+    if not files:
+        raise NotFound(f"source '{source.name}': no {source.format} file at '{place}'", hint, {"path": place})
+    return files
+
+
+def _paths(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES[source.file_format()]]
+        found = [file for file in path.rglob("*") if file.suffix.lower() in suffixes]
     else:
         found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
-    if not files:
-        raise NotFound(
-            f"source '{source.name}': no {source.format} file at '{path}'",
-            "relative paths start from the folder of the app file",
-            {"path": str(path)},
-        )
-    return files
+    return sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
 
 
 def scan_parts(source: DataSource, root: str, limits: Limits) -> list[FilePart]:
@@ -151,26 +152,43 @@ def scan_parts(source: DataSource, root: str, limits: Limits) -> list[FilePart]:
     return [part for file in find_files(source, root) for part in scan_file(file, source.file_format(), limits)]
 
 
-def scan_file(file: Path, file_format: FileFormat, limits: Limits) -> list[FilePart]:
+def scan_file(file: SourceFile, file_format: FileFormat, limits: Limits) -> list[FilePart]:
     """Fingerprint one file and cut it into parts; raises as `scan_parts`."""
-    stamp = _stamp(file)
-    refuse_unreadable(file, file_format)
-    if file_format == "parquet":
-        cuts, header = list(cut_row_groups(file, limits.part_rows)), tuple(read_parquet_schema(file).names)
-        with file.open("rb") as stream:
-            fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()
-    else:
-        data_start, header = csv_header(file) if file_format == "csv" else (0, ())
-        part_bytes = limits.part_bytes if file_format != "json" else _JSON_ARRAY_BYTES
-        fingerprint, ranges = cut_text(file, data_start, part_bytes, quoted=file_format == "csv")
-        cuts = [
-            (start, stop, 1 if file_format == "json" else line, stop - start, (stop - start) // _BYTES_PER_ROW_GUESS)
-            for start, stop, line in ranges
-        ]
+    with held_still(file) as stamp:
+        refuse_unreadable(file, file_format)
+        if file_format == "parquet":
+            cuts, header = list(cut_row_groups(file, limits.part_rows)), tuple(read_parquet_schema(file).names)
+            fingerprint = _fingerprint(file)
+        else:
+            data_start, header = csv_header(file) if file_format == "csv" else (0, ())
+            part_bytes = limits.part_bytes if file_format != "json" else _JSON_ARRAY_BYTES
+            fingerprint, ranges = _text_ranges(file, data_start, part_bytes, quoted=file_format == "csv")
+            cuts = [
+                (begin, end, line, end - begin, (end - begin) // _BYTES_PER_ROW_GUESS) for begin, end, line in ranges
+            ]
     return [
         FilePart(str(file), fingerprint, file_format, start, stop, line, size_bytes, rows, header, stamp)
         for start, stop, line, size_bytes, rows in cuts
     ]
+
+
+def _fingerprint(file: SourceFile) -> str:
+    if isinstance(file, ObjectFile):
+        return identity_of(file)
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _text_ranges(
+    file: SourceFile, start: int, part_bytes: int, *, quoted: bool
+) -> tuple[str, list[tuple[int, int, int]]]:  # fmt: skip
+    """Return fingerprint and parts; an object that is one part is not read for it."""
+    if not isinstance(file, ObjectFile):
+        return cut_text(file, start, part_bytes, quoted=quoted)
+    size_bytes = file.stamp[0]
+    if size_bytes > start + part_bytes:
+        return identity_of(file), cut_text(file, start, part_bytes, quoted=quoted)[1]
+    return identity_of(file), [(start, size_bytes, 1 + file.read_range(0, start).count(b"\n"))]
 
 
 def group_batches(
@@ -204,14 +222,9 @@ def _groups(parts: Sequence[FilePart], limits: Limits) -> Iterator[list[FilePart
         yield group
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def refuse_unreadable(file: Path, file_format: FileFormat) -> None:
+def refuse_unreadable(file: SourceFile, file_format: FileFormat) -> None:
     """Raise InvalidInput where a file is empty, compressed, UTF-16, or a JSON array that is too large."""
-    size_bytes = file.stat().st_size
+    size_bytes = stamp_of(file)[0]
     with file.open("rb") as stream:
         start = stream.read(4096)
     if not start.strip(b"\xef\xbb\xbf \t\r\n"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from gnomon.data.json_rows import read_json_array, read_json_lines
 from gnomon.data.parquet_rows import read_row_groups
 from gnomon.data.raw_rows import RawRows
 from gnomon.data.source_files import FilePart
+from gnomon.data.stored_files import SourceFile, file_at, held_still
 
 
 def read_part(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
@@ -35,10 +35,15 @@ def read_part(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
         InvalidInput: The file changed since it was scanned.
         CorruptData: It cannot be read; the message names it.
     """
-    part.require_unchanged()
+    file = file_at(part.path)
+    with held_still(file, part.stamp):
+        return _rows(file, part, schema)
+
+
+def _rows(file: SourceFile, part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
     if part.format == "parquet":
-        return _parquet_rows(part, schema)
-    with Path(part.path).open("rb") as stream:
+        return _parquet_rows(file, part, schema)
+    with file.open("rb") as stream:
         stream.seek(part.start)
         data = stream.read(part.stop - part.start)
     if part.format == "csv":
@@ -48,8 +53,8 @@ def read_part(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
     return read_json_array(data, schema, part.path)
 
 
-def _parquet_rows(part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
-    table = read_row_groups(Path(part.path), part.start, part.stop, list(schema))
+def _parquet_rows(file: SourceFile, part: FilePart, schema: Mapping[str, Dtype]) -> RawRows:
+    table = read_row_groups(file, part.start, part.stop, list(schema))
     lines = np.arange(part.first_line, part.first_line + table.num_rows, dtype=np.int64)
     columns: dict[str, pa.ChunkedArray] = {name: table.column(name) for name in table.column_names}
 

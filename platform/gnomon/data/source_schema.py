@@ -15,14 +15,18 @@ import pyarrow.compute as pc
 
 from gnomon.contracts.columns import SYSTEM_COLUMNS, Dtype
 from gnomon.contracts.sources import DataSource
+from gnomon.contracts.transforms import computed_columns
 from gnomon.data.casting import as_mask, flat, is_text, null_texts_dropped, read_cells
 from gnomon.data.csv_rows import read_csv
 from gnomon.data.extraction import extracted_schema
 from gnomon.data.json_rows import columns_of, parse_array, parse_object
 from gnomon.data.parquet_rows import read_parquet_schema
 from gnomon.data.source_files import find_files, refuse_unreadable
+from gnomon.data.stored_files import SourceFile, held_still
 from gnomon.data.text_layout import csv_header
+from gnomon.data.text_steps import check_patterns, cleansed
 from gnomon.data.time_casting import read_times
+from gnomon.data.value_steps import with_computed
 from gnomon.errors import InvalidDefinition, InvalidInput, did_you_mean
 
 _PREFIX_BYTES = 2**20
@@ -45,7 +49,8 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
     Raises:
         NotFound: No file is there.
         InvalidInput: A file is empty or not readable as text, names a column twice, or holds a type that has no match.
-        InvalidDefinition: No file has a required column, or a time column is declared as another type.
+        InvalidDefinition: No file has a required column, a time column is declared as another type, or a transform does
+            not fit its columns.
         CorruptData: A file cannot be read.
     """
     found = {name: "string" if t == "null" else t for name, t in found_types(source, root).items()}
@@ -54,7 +59,7 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
             raise InvalidDefinition(
                 f"source '{source.name}': {_nowhere(source)} has a column '{name}'", did_you_mean(name, found)
             )
-    required = set(source.required_columns())
+    required, computed = set(source.required_columns()), computed_columns(source.transforms)
     schema: dict[str, Dtype] = {}
     for name, dtype in found.items():
         if name in source.fields:
@@ -65,6 +70,13 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
             schema[name] = _require_supported(source, name, dtype)
         if name in SYSTEM_COLUMNS:
             raise InvalidInput(f"source '{source.name}': the name of column '{name}' is reserved", "rename the column")
+        if name in computed:
+            raise InvalidDefinition(
+                f"source '{source.name}': there is a column '{name}' already, and a transform computes one",
+                "give the computed one another name",
+            )
+    check_patterns(source)
+    schema = with_computed(source, schema)
     for time in (source.event_time, source.known_time):
         if time is not None and schema[time] != "timestamp":
             raise InvalidDefinition(
@@ -98,19 +110,25 @@ def found_types(source: DataSource, root: str) -> dict[str, Dtype | str]:
     found: dict[str, Dtype | str] = {}
     files = find_files(source, root)
     for number, file in enumerate(files):
-        refuse_unreadable(file, source.file_format())
-        if source.format == "parquet":
-            schema = read_parquet_schema(file)
-            types: Mapping[str, Dtype | str] = {field.name: _match(field.type) for field in schema}
-        elif number < _TEXT_FILES:
-            types = {name: infer(column, source) for name, column in _first_columns(file, source).items()}
-        elif source.format == "csv":
-            types = {name: found.get(name, "string") for name in csv_header(file)[1]}
-        else:
+        with held_still(file):
+            types = _types_of(file, source, found, is_sample=number < _TEXT_FILES)
+        if types is None:
             break
         for name, dtype in types.items():
             found[name] = _widened(found.get(name, dtype), dtype)
     return found
+
+
+def _types_of(
+    file: SourceFile, source: DataSource, found: Mapping[str, Dtype | str], *, is_sample: bool
+) -> Mapping[str, Dtype | str] | None:  # fmt: skip
+    """Return the types in one file; of a text file beyond the sample those that were found, None without a header."""
+    refuse_unreadable(file, source.file_format())
+    if source.format == "parquet":
+        return {field.name: _match(field.type) for field in read_parquet_schema(file)}
+    if is_sample:
+        return {name: _infer_cleansed(name, column, source) for name, column in _first_columns(file, source).items()}
+    return {name: found.get(name, "string") for name in csv_header(file)[1]} if source.format == "csv" else None
 
 
 def types_in(files: Iterable[Path]) -> dict[str, Dtype | str]:
@@ -145,7 +163,11 @@ def infer(column: pa.Array | pa.ChunkedArray, source: DataSource) -> Dtype | str
     return "string" if (times.unreadable & ~times.zoneless).any() else "timestamp"
 
 
-def _first_columns(file: Path, source: DataSource) -> Mapping[str, pa.ChunkedArray]:
+def _infer_cleansed(name: str, column: pa.ChunkedArray, source: DataSource) -> Dtype | str:
+    return infer(cleansed(source, name, flat(column), [0] * len(source.transforms)), source)
+
+
+def _first_columns(file: SourceFile, source: DataSource) -> Mapping[str, pa.ChunkedArray]:
     if source.format == "json":
         elements = parse_array(file.read_bytes(), str(file))
         return _json_columns(element for element in elements[:_JSON_OBJECTS] if isinstance(element, dict))

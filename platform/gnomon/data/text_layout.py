@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from gnomon.data.stored_files import SourceFile
 from gnomon.errors import InvalidInput
 
 _BOM = b"\xef\xbb\xbf"
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 2**20
 _HEADER_BYTES = 2**20
 
 
-def csv_header(file: Path) -> tuple[int, tuple[str, ...]]:
+def csv_header(file: SourceFile) -> tuple[int, tuple[str, ...]]:
     """Read the header of a CSV file.
 
     Args:
@@ -52,7 +52,7 @@ def csv_header(file: Path) -> tuple[int, tuple[str, ...]]:
     return skipped + length, names
 
 
-def refuse_repeats(names: tuple[str, ...], file: Path) -> None:
+def refuse_repeats(names: tuple[str, ...], file: SourceFile) -> None:
     """Raise InvalidInput when a file names a column twice."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -62,7 +62,7 @@ def refuse_repeats(names: tuple[str, ...], file: Path) -> None:
         )
 
 
-def cut_text(file: Path, start: int, part_bytes: int, *, quoted: bool) -> tuple[str, list[tuple[int, int, int]]]:
+def cut_text(file: SourceFile, start: int, part_bytes: int, *, quoted: bool) -> tuple[str, list[tuple[int, int, int]]]:
     """Fingerprint a text file and cut it after lines, in one pass over it.
 
     Args:

@@ -20,14 +20,16 @@ from gnomon.contracts.clocks import from_us
 from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME, Dtype
 from gnomon.contracts.durations import duration_us
 from gnomon.contracts.sources import DataSource
-from gnomon.data.casting import ARROW_TYPES, Reading, flat, read_cells, undecodable
+from gnomon.data.casting import ARROW_TYPES, Reading, flat, read_cells
+from gnomon.data.column_reading import ColumnsRead, read_columns
 from gnomon.data.contract_reports import Tally
 from gnomon.data.digests import row_digests
 from gnomon.data.field_rules import Fault, broken_rules
 from gnomon.data.raw_rows import RawRows, Reject
 from gnomon.data.row_rules import row_rules, rule_fault
 from gnomon.data.source_files import FilePart
-from gnomon.data.time_casting import read_times
+from gnomon.data.source_readers import read_part
+from gnomon.data.text_steps import as_written
 from gnomon.errors import InvalidInput, did_you_mean
 
 FUTURE_TOLERANCE_US = 300_000_000
@@ -52,11 +54,13 @@ class Judged:
         rejects: System columns, with `<SHA-256 of the file>:<line>` as the id, and `REJECT_FIELDS`. What was extracted
             has `<place>:<digest>` instead: read again it is the same.
         tallies: How often each row rule of the contract was checked and broken, by its label.
+        changed: How many values each transform of the source changed, in the order of declaration.
     """
 
     rows: pa.Table
     rejects: pa.Table
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    changed: tuple[int, ...] = ()
 
 
 def table_schema(schema: Mapping[str, Dtype]) -> pa.Schema:
@@ -76,6 +80,11 @@ def reject_schema() -> pa.Schema:
     return pa.schema([*list(table_schema({})), *REJECT_FIELDS])
 
 
+def read_and_judge(part: FilePart, source: DataSource, schema: Mapping[str, Dtype], now_us: int) -> Judged:
+    """Read the rows of a part and judge them; arguments and result as of `judge`, errors as of `read_part` too."""
+    return judge(read_part(part, as_written(source, schema)), part, source, schema, now_us)
+
+
 def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str, Dtype], now_us: int) -> Judged:
     """Split raw rows into table rows and rejects.
 
@@ -93,18 +102,18 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
         InvalidInput: The file lacks a required column, or not one time in it has a zone and none is declared.
     """
     require_columns(part, source)
-    readings = {name: _read(raw, name, dtype, source) for name, dtype in schema.items()}
-    _require_zones(raw, part, source, readings)
-    columns = {name: reading.values for name, reading in readings.items()}
+    read = read_columns(raw, source, schema)
+    _require_zones(raw, part, source, read.readings)
+    columns = {name: reading.values for name, reading in read.readings.items()}
     event_time = columns[source.event_time]
     ids = event_ids([columns[name] for name in source.id])
-    faults = broken_rules(source, schema, readings, ids, now_us + FUTURE_TOLERANCE_US)
+    faults = broken_rules(source, schema, read.readings, ids, now_us + FUTURE_TOLERANCE_US)
     good = np.ones(raw.rows, dtype=bool)
     rejects = list(raw.rejects)
     for fault in faults:
         found = np.flatnonzero(fault.rows & good)
         good[found] = False
-        rejects.extend(_rejects(raw, found, fault, event_time))
+        rejects.extend(_rejects(raw, read, found, fault, event_time))
     tallies: dict[str, Tally] = {}
     for rule in row_rules(source):
         fault = rule_fault(source, rule, columns)
@@ -112,12 +121,12 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
         tallies[fault.rule] = Tally.of(int(good.sum()), len(found), ids.take(found[:5]).to_pylist())
         if rule.severity == "quarantine":
             good[found] = False
-            rejects.extend(_rejects(raw, found, fault, event_time))
+            rejects.extend(_rejects(raw, read, found, fault, event_time))
     known_time = _known_time(columns, source)
     system = [event_time, known_time, pa.array(np.full(raw.rows, now_us)).cast(TIME), ids]
     whole = pa.table([*columns.values(), *system, row_digests(columns)], schema=table_schema(schema))
     rows = whole if good.all() else whole.filter(pa.array(good))
-    return Judged(rows, reject_table(rejects, part, now_us), tallies)
+    return Judged(rows, reject_table(rejects, part, now_us), tallies, read.changed)
 
 
 def require_columns(part: FilePart, source: DataSource) -> None:
@@ -171,21 +180,6 @@ def _reject_digest(reject: Reject) -> str:
     return hashlib.sha256(f"{reject.rule}\n{reject.raw}".encode(errors="replace")).hexdigest()[:32]
 
 
-def _read(raw: RawRows, name: str, dtype: Dtype, source: DataSource) -> Reading:
-    if name not in raw.columns:
-        return read_cells(pa.nulls(raw.rows), dtype)
-    column = raw.columns[name]
-    cells = flat(column)
-    if pa.types.is_nested(cells.type):
-        raise InvalidInput(
-            f"source '{source.name}': column '{name}' holds {cells.type}, not {dtype}", "leave it out of fields"
-        )
-    is_event = name in (source.event_time, source.known_time)
-    reading = read_times(cells, source, is_event=is_event) if dtype == "timestamp" else read_cells(cells, dtype)
-    lost = undecodable(column, cells)
-    return Reading(reading.values, reading.unreadable | lost, reading.zoneless)
-
-
 def _known_time(columns: Mapping[str, pa.Array], source: DataSource) -> pa.Array:
     if source.known_time is not None:
         return columns[source.known_time]
@@ -205,14 +199,15 @@ def _require_zones(raw: RawRows, part: FilePart, source: DataSource, readings: M
             )
 
 
-def _rejects(raw: RawRows, found: npt.NDArray[np.int64], fault: Fault, event_time: pa.Array) -> Iterator[Reject]:
+def _rejects(
+    raw: RawRows, read: ColumnsRead, found: npt.NDArray[np.int64], fault: Fault, event_time: pa.Array
+) -> Iterator[Reject]:  # fmt: skip
     times_us = event_time.cast(pa.int64()).take(found).to_pylist()
-    cells: list[Any] = [None] * len(found)
+    cells: list[Any]
     if fault.rule == "future":
-        cells = [from_us(time_us).isoformat() for time_us in times_us]
-        times_us = [None] * len(found)
-    elif fault.column in raw.columns:
-        cells = flat(raw.columns[fault.column].take(found)).to_pylist()
+        cells, times_us = [from_us(time_us).isoformat() for time_us in times_us], [None] * len(found)
+    else:
+        cells = read.quoted(raw, fault.column, found)
     for line, cell, text, time_us in zip(raw.lines[found], cells, raw.raw(found), times_us, strict=True):
         shown = str(cell) if len(str(cell)) <= _SHOWN_LETTERS else f"{str(cell)[:_SHOWN_LETTERS]}…"
         yield Reject(int(line), fault.rule, fault.reason.replace("{}", shown), text, time_us)

@@ -72,9 +72,9 @@ class Domain:
 
     def simpler(self, value: Any) -> Iterator[Any]:
         """Yield values that are easier to read than this one, the easiest first; none where nothing is."""
-        ranked = [each for each in (self.choices or _SIMPLE[self.dtype]) if self._allows(each)]
+        ranked = self.simplest()
         if self.list_of is not None:
-            ranked = ["[]", None]
+            ranked = list(dict.fromkeys([*(_json_list(self.list_of, [v]) for v in self.list_of.simplest()), None]))
         keys = [identity(each) for each in ranked]
         if identity(value) in keys:
             yield from ranked[: keys.index(identity(value))]
@@ -82,6 +82,10 @@ class Domain:
         yield from ranked
         if not self.choices and self.list_of is None and value is not None:
             yield from (each for each in _reduced(value) if self._allows(each))
+
+    def simplest(self) -> list[Any]:
+        """Return the values that are easiest to read, the easiest first."""
+        return [each for each in (self.choices or _SIMPLE[self.dtype]) if self._allows(each)]
 
     def _one(self, generator: np.random.Generator) -> Any:
         chance = generator.random()
@@ -102,7 +106,8 @@ class Domain:
             return value
         low = self.least if self.least is not None else (self.greatest or 0) - 100.0
         high = self.greatest if self.greatest is not None else low + 100.0
-        inside = low + (high - low) * generator.random()
+        share = generator.random()
+        inside = min(max(low * (1 - share) + high * share, low), high)  # `high - low` may be above any float
         return min(max(math.ceil(low), round(inside)), math.floor(high)) if self.dtype == "int64" else inside
 
     def _allows(self, value: Any) -> bool:
@@ -143,12 +148,14 @@ def _reduced(value: Any) -> Iterator[Any]:
         yield int(value / 2)
 
 
-def _json_list(of: Domain, values: list[Any]) -> str:
-    """Write an array as `last_k` and `top_k` do, which hold no nulls."""
-    return json.dumps([_in_json(of.dtype, v) for v in values if v is not None and v == v], separators=(",", ":"))
+def _json_list(of: Domain, values: list[Any]) -> str | None:
+    """Write an array as `window_lists` does: it holds no nulls, and is null itself without values."""
+    held = [_in_json(of.dtype, v) for v in values if v is not None and v == v]
+    return json.dumps(held, ensure_ascii=False, separators=(",", ":")) if held else None
 
 
 def _in_json(dtype: str, value: Any) -> Any:
     if dtype == "timestamp":
-        return from_us(value).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # strftime would write the year 1 as "1"
+        return from_us(value).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     return str(value).replace("inf", "Infinity") if isinstance(value, float) and math.isinf(value) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -90,7 +90,7 @@ class FeatureReport:
     kind: str
     tables: int
     rows: int
-    finding: Finding | None = field(default=None)
+    finding: Finding | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it for programs; `finding` is null where nothing was found."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gnomon.contracts.apps import App
-from gnomon.contracts.columns import EVENT_TIME, KNOWN_TIME, Dtype
+from gnomon.contracts.columns import KNOWN_TIME, Dtype
 from gnomon.contracts.features import FeatureView
 from gnomon.contracts.offline_store import OfflineStore
 from gnomon.contracts.sources import DataSource
@@ -27,6 +27,7 @@ from gnomon.features.view_plans import view_keys
 from gnomon.features.view_rows import REQUEST_TIME
 
 Keys = Sequence[Mapping[str, Any]]
+_FORMS: Final = {"int64": "an int64", "string": "a string without halves of surrogate pairs"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ def build_feature_set(
     """
     views = [app.get(FeatureView, name) for name in dict.fromkeys(lookup.partition(".")[0] for lookup in lookups)]
     dtypes = _key_dtypes(app, views)
+    given = None if keys is None else _given(keys, dtypes)
     sources = [] if keys_from is None else [app.get(DataSource, keys_from).name]
     versions = {name: source_version(offline, name) for name in sorted({*sources, *(view.source for view in views)})}
-    if keys is not None:
-        entities = _given(keys, dtypes)
+    if given is not None:
+        entities = given
     else:
         chosen = sources or [v.source for v in views if set(view_keys(app, v)) == set(dtypes)]
         entities = _seen(app, list(dict.fromkeys(chosen)), dtypes, offline, versions, as_of_us)
@@ -101,19 +103,27 @@ def _seen(
         )
     found = []
     for source in sources:
-        for key in dtypes:
-            if key not in app.schemas[source]:
-                raise InvalidInput(
-                    f"source '{source}' has no key column '{key}'", did_you_mean(key, app.schemas[source])
-                )
-        columns = [*dtypes, KNOWN_TIME, EVENT_TIME]
-        rows = offline.read(source, columns=columns, until_us=as_of_us, version=versions[source]).combine_chunks()
+        _check_has_keys(source, app.schemas[source], dtypes)
+        rows = offline.read(
+            source, columns=[*dtypes, KNOWN_TIME], until_us=as_of_us, version=versions[source]
+        ).combine_chunks()
         usable = times_us(rows, KNOWN_TIME) <= as_of_us
         named = {key: rows.column(key).cast(ARROW_TYPES[dtype]) for key, dtype in dtypes.items()}
         for column in named.values():
             usable &= np.asarray(pc.is_valid(column))
         found.append(_distinct(pa.table(named).filter(pa.array(usable)), dtypes))
     return _distinct(pa.concat_tables(found), dtypes).sort_by([(key, "ascending") for key in dtypes]).combine_chunks()
+
+
+def _check_has_keys(source: str, schema: Mapping[str, Dtype], dtypes: Mapping[str, Dtype]) -> None:
+    for key, dtype in dtypes.items():
+        if key not in schema:
+            raise InvalidInput(f"source '{source}' has no key column '{key}'", did_you_mean(key, schema))
+        if schema[key] != dtype:
+            raise InvalidInput(
+                f"key column '{key}' of source '{source}' is {schema[key]}, and that of the features is {dtype}",
+                "name a source whose keys have that type, or declare it in the `fields=` of this one",
+            )
 
 
 def _distinct(rows: pa.Table, dtypes: Mapping[str, Dtype]) -> pa.Table:
@@ -124,13 +134,25 @@ def _given(keys: Keys, dtypes: Mapping[str, Dtype]) -> pa.Table:
     takes: dict[str, type] = {"int64": int, "string": str}
     for number, row in enumerate(keys):
         if not isinstance(row, Mapping) or set(row) != set(dtypes):
-            raise InvalidInput(f"key {number} is {row!r}", f"give every entity as its key columns: {list(dtypes)}")
+            raise InvalidInput(
+                f"key {number} is {_shown(row)}", f"give every entity as its key columns: {list(dtypes)}"
+            )
         for name, dtype in dtypes.items():
             value = row[name]
             if not isinstance(value, takes[dtype]) or value is True or value is False or not _fits(value):
-                raise InvalidInput(f"key {number}: '{name}' is {value!r}", f"it has to be {dtype}")
+                raise InvalidInput(f"key {number}: '{name}' is {_shown(value)}", f"it has to be {_FORMS[dtype]}")
     return pa.table({name: pa.array([row[name] for row in keys], ARROW_TYPES[t]) for name, t in dtypes.items()})
 
 
 def _fits(value: Any) -> bool:
-    return isinstance(value, str) or -(1 << 63) <= value < 1 << 63
+    if not isinstance(value, str):
+        return bool(-(1 << 63) <= value < 1 << 63)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:200]

@@ -28,7 +28,7 @@ class Script:
     """A Lua script of this package and the digest that servers know it by.
 
     Args:
-        names: Files in `gnomon.features`, one after the other.
+        *names: Files in `gnomon.features`, one after the other.
     """
 
     def __init__(self, *names: str) -> None:

@@ -23,7 +23,8 @@ def smallest_rows(
         shows: Whether some rows show the same fault.
 
     Returns:
-        Rows that show it; no row can be left out, and, where 500 tries sufficed, no value can be made simpler.
+        Rows that show it. Where 500 tries sufficed, no row can be left out and no value can be made simpler; otherwise
+        the smallest that were found.
     """
     tries = iter(range(_MOST_TRIES))
 
@@ -37,17 +38,18 @@ def smallest_rows(
 
 
 def _fewer(rows: list[Row], still: Callable[[Sequence[Row]], bool]) -> list[Row]:
-    """Leave out halves, quarters and so on down to single rows."""
+    """Leave out halves, quarters and so on down to single rows, and these until each of them is needed."""
     size = len(rows) // 2
     while size:
-        start = 0
+        start, before = 0, len(rows)
         while start < len(rows) and len(rows) > 1:
             left = rows[:start] + rows[start + size :]
             if left and still(left):
                 rows = left
             else:
                 start += size
-        size //= 2
+        if size > 1 or len(rows) == before:  # a row may be needed only by one that was left out after it was tried
+            size //= 2
     return rows
 
 

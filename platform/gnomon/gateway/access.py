@@ -39,7 +39,8 @@ class TokenGate:
             await self._app(scope, receive, send)
             return
         error = Unauthenticated(
-            "this needs an access token", "send `Authorization: Bearer TOKEN`; `gnomon env` prints it"
+            "the access token is missing, or not this platform's",
+            "send `Authorization: Bearer TOKEN`; `gnomon env` prints it, and GNOMON_TOKEN is sent where it is set",
         )
         body = json.dumps({"error": error.as_json()}).encode()
         headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from gnomon.contracts.platform_state import AuditEntry
 from gnomon.contracts.registry import ModelVersion, Run
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+_SHOWN_ITEMS = 20
 
 
 class _Body(BaseModel):
@@ -56,8 +57,12 @@ class KeysBody(_Body):
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:
-    """Return an operation as the API writes it."""
-    body: dict[str, Any] = plain(asdict(operation))
+    """Return an operation as the API writes it; of an argument that is a long list, its `length` only."""
+    arguments = {
+        name: {"length": len(value)} if isinstance(value, list) and len(value) > _SHOWN_ITEMS else value
+        for name, value in operation.arguments.items()
+    }
+    body: dict[str, Any] = plain(asdict(replace(operation, arguments=arguments)))
     return body
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,6 +17,7 @@ from gnomon.contracts.models import Model
 from gnomon.contracts.predictions import Outcome
 from gnomon.contracts.sources import DataSource
 from gnomon.contracts.specs import Spec
+from gnomon.control_plane.export_limits import check_export_arguments
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import InvalidInput
 from gnomon.gateway.bodies import OperationBody, OutcomesBody, operation_json, plain
@@ -27,10 +29,11 @@ _TARGETS: dict[str, type[Spec]] = {
 }  # fmt: skip
 PageRows = Annotated[int, Query(ge=0, le=10_000)]
 _DAY_US = 86_400_000_000
+_MOST_BYTES = 2_000_000  # of an operation's arguments: they are stored with it
 _ARGUMENTS: dict[str, dict[str, type]] = {
     "deploy": {"version": int}, "audit_skew": {"since": str, "until": str},
     "export_training_set": {"as_of": str, "version": int},
-    "export_features": {"as_of": str, "features": list, "keys": list, "keys_from": str},
+    "export_features": {"as_of": str, "features": list, "keys": list, "keys_from": str, "target_kind": str},
 }  # fmt: skip
 
 
@@ -137,4 +140,17 @@ def _check_arguments(body: OperationBody) -> None:
         if name not in known:
             raise InvalidInput(f"{body.kind} takes no argument '{name}'", f"it takes: {', '.join(known) or 'none'}")
         if type(value) is not known[name]:
-            raise InvalidInput(f"{body.kind}: argument '{name}' is {value!r}", f"give it as {known[name].__name__}")
+            raise InvalidInput(
+                f"{body.kind}: argument '{name}' is {str(value)[:80]!r}", f"give it as {known[name].__name__}"
+            )
+    try:
+        size = len(json.dumps(body.arguments, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:  # such a text could be stored and not be sent back
+        half = error.object[error.start : error.end]
+        raise InvalidInput(
+            f"{body.kind}: the arguments hold {half!a}, half of a surrogate pair", "write texts in UTF-8"
+        ) from error
+    if size > _MOST_BYTES:
+        raise InvalidInput(f"{body.kind}: the arguments have {size} bytes, above {_MOST_BYTES}", "ask in several parts")
+    if body.kind == "export_features":
+        check_export_arguments(body.arguments)

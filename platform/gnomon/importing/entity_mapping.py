@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnomon.contracts.columns import Dtype
 from gnomon.importing.app_text import Call, Statement
+from gnomon.importing.credentials import is_secret_name
 from gnomon.importing.dtypes import dtype_of, is_unknown, why_none
 from gnomon.importing.findings import Findings, Reading
 from gnomon.importing.names import Names, variable_names
@@ -53,11 +54,17 @@ class ImportState:
 
     def spoken(self, reading: Reading) -> dict[str, object]:
         """Take the fields that every definition has here too: description, owner and tags."""
-        tags = reading.take("tags", "labels")
+        given = reading.take("tags", "labels")
+        tags = given if isinstance(given, dict) else {}
+        secret = [key for key in tags if is_secret_name(key)]
+        for key in secret:
+            self.findings.leave(
+                reading.obj, "by its name it is a secret, and those are not written", part=f"tag '{key}' of "
+            )
         return {
             "description": reading.take("description"),
             "owner": reading.take("owner"),
-            "tags": {key: str(word) for key, word in tags.items()} if isinstance(tags, dict) else None,
+            "tags": {key: str(word) for key, word in tags.items() if key not in secret} or None,
         }
 
     def renamed(self, obj: FeastObject, name: str) -> list[str]:

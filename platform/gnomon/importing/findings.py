@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from gnomon.importing.credentials import is_secret_name
 from gnomon.importing.recordings import FeastObject, Function, Named, Projection
 
 _KINDS: Mapping[str, str] = {
@@ -119,14 +120,18 @@ class Reading:
         return value if isinstance(value, str) else ""
 
     def name_rest(self, findings: Findings) -> list[str]:
-        """Name every setting that was not taken and says something; return the comments."""
+        """Name every setting that was not taken and says something; return the comments.
+
+        The value is shown as well, unless it may hold a secret.
+        """
         notes = []
         for name, value in self.obj.fields.items():
             said = value not in (None, "", [], {}, timedelta(0)) and value != _UNSAID.get(name, False)
             if name in self._taken or not said:
                 continue
             hint = _HINTS.get(name, "nothing here has that setting")
-            notes.append(findings.leave(self.obj, hint, part=f"setting {name}={shown(value)} of "))
+            is_open = not (name.isdigit() or is_secret_name(name) or _has_mapping(value))
+            notes.append(findings.leave(self.obj, hint, part=f"setting {name}{f'={shown(value)}' * is_open} of "))
         return notes
 
 
@@ -153,3 +158,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
     return str(value)
+
+
+def _has_mapping(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_mapping, value)))

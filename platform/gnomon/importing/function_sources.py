@@ -18,6 +18,7 @@ from typing import Any
 
 _LONGEST_LITERAL = 2_000
 _STAND_IN = "gnomon.importing.stand_in"
+_NO_BUILTIN = object()
 
 
 class NotMovable(Exception):
@@ -57,7 +58,9 @@ def _take(function: Any, root: Path, parts: dict[str, Any], within: tuple[str, .
         raise NotMovable(f"function '{name}' has global variables, which other code may set")
     for used in _names_in(tree):
         if used in function.__globals__ and used not in (name, *within):
-            _take_value(used, function.__globals__[used], root, parts, (*within, name))
+            value = function.__globals__[used]
+            if value is not getattr(builtins, used, _NO_BUILTIN):
+                _take_value(used, value, root, parts, (*within, name))
     _keep(parts["texts"], name, text)
     return tree
 
@@ -126,7 +129,7 @@ def _keep(found: dict[str, str], name: str, text: str) -> None:
 
 def _names_in(tree: ast.AST) -> list[str]:
     read = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
-    return [name for name in dict.fromkeys(read) if not hasattr(builtins, name)]
+    return list(dict.fromkeys(read))
 
 
 def _reads(tree: ast.FunctionDef) -> tuple[set[str], bool]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gnomon.errors import InvalidDefinition
 from gnomon.importing.app_text import Statement, app_text, comment, docstring
+from gnomon.importing.credentials import without_credentials
 from gnomon.importing.definitions import Definitions, find_definitions
 from gnomon.importing.entity_mapping import ImportState, map_entities
 from gnomon.importing.findings import Findings, LeftOut, Reading
@@ -87,6 +88,9 @@ def import_feast(folder: Path, app_folder: Path, time_limit_s: float) -> Importe
     repository = open_repository(folder)
     made = record(repository, time_limit_s)
     state = ImportState(repository, app_folder.resolve())
+    for obj in made:
+        for name in obj.hidden:
+            state.findings.leave(obj, "credentials in a URL are not written", part=f"user or password in {name} of ")
     definitions = find_definitions(made, state.findings)
     imports, sections = _sections(definitions, state)
     if not any(statements for _, statements in sections):
@@ -165,7 +169,8 @@ def _settings(repository: Repository, findings: Findings) -> list[LeftOut]:
     found = []
     for name, value in repository.settings.items():
         kind = value.get("type") if isinstance(value, dict) else None
-        what = f"setting {name}{f' of type {kind}' if isinstance(kind, str) else ''} in {SETTINGS_FILE}"
+        of_type = f" of type {without_credentials(kind)}" if isinstance(kind, str) else ""
+        what = f"setting {name}{of_type} in {SETTINGS_FILE}"
         found.append(LeftOut(what, _SETTING_HINTS.get(name, "nothing here has that setting"), SETTINGS_FILE))
     findings.left_out += found
     return found

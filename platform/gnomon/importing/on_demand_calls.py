@@ -23,13 +23,16 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 _NUMPY_TYPES: Mapping[str, Any] = {"int64": np.int64, "bool": np.bool_}
-"""Types that a column without nulls has in a data frame of Feast's, where Gnomon gives float64."""
+"""Types that a value that is not null has in a data frame of Feast's, where Gnomon gives float64."""
 
 
 def call_pandas(
     function: Callable[[Any], Any], reads: Mapping[str, str], output: str, columns: tuple[Any, ...]
 ) -> np.ndarray[Any, Any]:
     """Call a function that takes and returns a `pandas.DataFrame`.
+
+    Whole numbers and booleans with nulls among them are floats in a data frame. A row must not depend on its
+    neighbours, so rows with nulls and rows without go in calls of their own: each in the types that it has alone.
 
     Args:
         function: The function of the on-demand view.
@@ -40,11 +43,39 @@ def call_pandas(
     Returns:
         One value a row, None or NaN for null.
     """
+    groups = _alike(reads, columns)
+    parts = [_call_frame(function, reads, output, tuple(values[rows] for values in columns)) for rows in groups]
+    if len(parts) == 1:
+        return parts[0]
+    if all(part.dtype.kind in "if" for part in parts):
+        found = np.concatenate(parts)
+    else:
+        found = _objects([value for part in parts for value in part.tolist()])
+    if len(found) != sum(map(len, groups)):
+        return found  # which `request_features` refuses
+    return found[np.argsort(np.concatenate(groups))]
+
+
+def _alike(reads: Mapping[str, str], columns: tuple[Any, ...]) -> list[np.ndarray[Any, Any]]:
+    """Return numbers of rows, together where the same whole numbers and booleans of them are null."""
+    pairs = zip(reads.values(), columns, strict=True)
+    nulls = [values != values for dtype, values in pairs if dtype in _NUMPY_TYPES]
+    rows = np.arange(len(columns[0]) if columns else 0)
+    if not any(null.any() for null in nulls):
+        return [rows]
+    _, group = np.unique(np.stack(nulls), axis=1, return_inverse=True)
+    return [rows[group.reshape(-1) == number] for number in np.unique(group)]
+
+
+def _call_frame(
+    function: Callable[[Any], Any], reads: Mapping[str, str], output: str, columns: tuple[Any, ...]
+) -> np.ndarray[Any, Any]:
     import pandas as pd
 
     frame = pd.DataFrame()
     for (name, dtype), values in zip(reads.items(), columns, strict=True):
-        column = pd.Series(values)
+        # Texts as objects: else their type is another one where all are null.
+        column = pd.Series(values, dtype=object if dtype == "string" else None)
         if dtype == "timestamp":
             column = pd.to_datetime(column, unit="us", utc=True)
         elif dtype in _NUMPY_TYPES and column.notna().all():

@@ -12,6 +12,7 @@ from typing import Any
 
 from gnomon.contracts.columns import Dtype
 from gnomon.importing.app_text import Call, Raw, Statement, rendered
+from gnomon.importing.credentials import secret_in_code
 from gnomon.importing.dtypes import dtype_of, why_none
 from gnomon.importing.entity_mapping import ImportState
 from gnomon.importing.findings import Reading
@@ -119,6 +120,8 @@ def _map(
         raise _NoFeature("it has no function")
     if function.reason:
         raise _NoFeature(function.reason)
+    if secret := secret_in_code(function.texts.values()):
+        raise _NoFeature(f"its function has {secret} written in it: read that from the environment")
     if mode not in _CALLS:
         raise _NoFeature(f"functions of mode '{mode}' are not called here: rewrite it in mode 'pandas' or 'python'")
     call = "call_single" if reading.take("singleton") else _CALLS[mode]

@@ -7,15 +7,20 @@ own because the files are somebody's code, and because `feast` means something e
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 import traceback
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gnomon.importing import stand_in
 from gnomon.importing.function_sources import take_function
+
+_BESIDE = "of_repository_"
+"""Stands before the name of a file whose own name is taken: what has that name has to stay."""
 
 
 def main(root: Path, result: Path, files: list[str]) -> None:
@@ -33,7 +38,7 @@ def main(root: Path, result: Path, files: list[str]) -> None:
     bound: dict[int, list[str]] = {}
     for file in files:
         try:
-            module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+            module = _imported(root, file)
         except BaseException as error:  # noqa: BLE001 - whatever a file raises, SystemExit too, must become a message about it
             result.write_text(json.dumps({"error": _described(error, root, file)}))
             return
@@ -41,6 +46,32 @@ def main(root: Path, result: Path, files: list[str]) -> None:
             if isinstance(value, stand_in.Recorded):
                 bound.setdefault(id(value), []).append(name)
     result.write_text(json.dumps({"objects": _objects(root, bound)}))
+
+
+def _imported(root: Path, file: str) -> ModuleType:
+    """Import a file by its name, or from its place where that name is a module of Python's or an installed one."""
+    name, path = file.removesuffix(".py").replace("/", "."), root / file
+    if _finds(name, path):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(_BESIDE + name.replace(".", "_"), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for the module of their class
+    spec.loader.exec_module(module)
+    return module
+
+
+def _finds(name: str, path: Path) -> bool:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:  # a folder's own __init__.py misses something
+            raise
+        return False  # the folder has the name of a module
+    except ValueError:  # a module that was made without a file
+        return False
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path.resolve()
 
 
 def _objects(root: Path, bound: dict[int, list[str]]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.errors import InvalidDefinition
+from gnomon.importing.credentials import cleaned, without_credentials
 from gnomon.importing.repositories import Repository
 from gnomon.runtime.processes import start, stop
 
@@ -52,6 +53,7 @@ class FeastObject:
         file: Where it was made, as a path from the repository.
         line: Line of that file.
         bound: Variables at the top of a file that hold it. Feast sees only what has one.
+        hidden: Names of those values that had credentials in a URL, which are not in `fields`.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class FeastObject:
     file: str
     line: int
     bound: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -112,7 +115,7 @@ def record(repository: Repository, time_limit_s: float) -> list[FeastObject]:
             status = stop(process)
         body = result.read_text(encoding="utf-8") if result.is_file() else ""
         if status or not body:
-            said = log.read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
+            said = without_credentials(log.read_text(encoding="utf-8", errors="replace").strip())[-_LAST_WORDS:]
             raise InvalidDefinition(
                 f"the process that runs '{repository.root}' ended with status {status}" + (f": {said}" if said else ""),
                 "its files must run to their end",
@@ -122,13 +125,15 @@ def record(repository: Repository, time_limit_s: float) -> list[FeastObject]:
 
 def _read(body: Mapping[str, Any], repository: Repository) -> list[FeastObject]:
     if "error" in body:
-        raise _refusal(body["error"], repository)
+        raise _refusal(cleaned(body["error"]), repository)
     made = [
         FeastObject(entry["kind"], entry["known"], {}, entry["file"], entry["line"], tuple(entry["bound"]))
         for entry in body["objects"]
     ]
     for obj, entry in zip(made, body["objects"], strict=True):
-        obj.fields = {name: _decoded(value, made) for name, value in entry["fields"].items()}
+        clean = {name: cleaned(value) for name, value in entry["fields"].items()}
+        obj.fields = {name: _decoded(value, made) for name, value in clean.items()}
+        obj.hidden = tuple(name for name, value in entry["fields"].items() if value != clean[name])
     return made
 
 

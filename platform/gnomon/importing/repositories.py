@@ -70,11 +70,17 @@ def _settings(file: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidInput(f"'{file}' is no YAML: {reason}", "correct the file") from error
+        raise InvalidInput(f"'{file}' is no YAML: {_reason(error)}", "correct the file") from None
     if not isinstance(settings, dict):
         raise InvalidInput(f"'{file}' is no mapping of settings", "it needs at least `project`")
     return {str(name): value for name, value in settings.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong and where, without the lines of the file: there may be a password in them."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _files(root: Path) -> tuple[str, ...]:

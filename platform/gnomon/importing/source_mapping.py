@@ -14,11 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gnomon.contracts.columns import Dtype
+from gnomon.contracts.object_urls import is_object_url
 from gnomon.importing.app_text import Call, Statement
 from gnomon.importing.entity_mapping import ImportState
 from gnomon.importing.file_columns import columns_of_file, time_column
 from gnomon.importing.findings import Reading
 from gnomon.importing.names import Names
+from gnomon.importing.object_paths import url_path
 from gnomon.importing.recordings import FeastObject
 
 STREAMS = ("PushSource", "KafkaSource", "KinesisSource")
@@ -190,9 +192,14 @@ def _files(
     ending = PurePosixPath(path).suffix.lower()
     if kind in ("delta", "json") or ending not in _READABLE:
         place["format"] = _FORMATS[kind or "parquet"]
-    if "://" in path and not path.startswith("file://"):
-        note = f"path {path} is not on a file system: mount it, and give its folder"
-        return place, [state.findings.leave(obj, note, part="setting path of ")], ""
+    if is_object_url(path) and not path.startswith("file://"):
+        found = url_path(path, reading.text("s3_endpoint_override"), is_delta=place.get("format") == "delta")
+        if not found.path:
+            return {}, [], found.note
+        place["path"] = found.path
+        if found.is_read:
+            return place, [state.findings.differ(obj, found.note)], ""
+        return place, [state.findings.leave(obj, found.note, part="setting path of ")], ""
     place["path"] = _moved(path.removeprefix("file://"), state)
     return place, [], ""
 

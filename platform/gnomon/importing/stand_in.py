@@ -109,7 +109,22 @@ class Named:
         return hash(self.name)
 
 
-class Recorded(metaclass=_RecordedClass):
+class Projectable:
+    """What a service or an on-demand view takes as it is, or some of it, or under another name or key."""
+
+    def __getitem__(self, names: Any) -> Projection:
+        return Projection(self, features=names)
+
+    def with_name(self, name: str) -> Projection:
+        """Record that a service renames the view."""
+        return Projection(self, name_alias=name)
+
+    def with_join_key_map(self, join_key_map: dict[str, str]) -> Projection:
+        """Record that a service joins the view by another key."""
+        return Projection(self, join_key_map=join_key_map)
+
+
+class Recorded(Projectable, metaclass=_RecordedClass):
     """An object of Feast: the values that it was made with, and where.
 
     Args:
@@ -135,22 +150,11 @@ class Recorded(metaclass=_RecordedClass):
             return self._fields.get("schema") or []
         return _unknown(f"{type(self).__name__}.{name}")
 
-    def __getitem__(self, names: Any) -> Projection:
-        return Projection(self, features=names)
-
     def __call__(self, *values: Any, **fields: Any) -> Recorded:
         return _unknown(f"{type(self).__name__}()")(*values, **fields)
 
-    def with_name(self, name: str) -> Projection:
-        """Record that a service renames the view."""
-        return Projection(self, name_alias=name)
 
-    def with_join_key_map(self, join_key_map: dict[str, str]) -> Projection:
-        """Record that a service joins the view by another key."""
-        return Projection(self, join_key_map=join_key_map)
-
-
-class Projection:
+class Projection(Projectable):
     """A view as a service or an on-demand view takes it: some of its features, another name, another key.
 
     Args:
@@ -158,23 +162,13 @@ class Projection:
         **changes: What differs from the view.
     """
 
-    def __init__(self, of: Recorded | Projection, **changes: Any) -> None:
+    def __init__(self, of: Projectable, **changes: Any) -> None:
+        assert isinstance(of, Recorded | Projection)
         self.of: Recorded = of if isinstance(of, Recorded) else of.of
         self.changes: dict[str, Any] = {**({} if isinstance(of, Recorded) else of.changes), **changes}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name)
-
-    def __getitem__(self, names: Any) -> Projection:
-        return Projection(self, features=names)
-
-    def with_name(self, name: str) -> Projection:
-        """Record that a service renames the view."""
-        return Projection(self, name_alias=name)
-
-    def with_join_key_map(self, join_key_map: dict[str, str]) -> Projection:
-        """Record that a service joins the view by another key."""
-        return Projection(self, join_key_map=join_key_map)
 
 
 def _class(name: str) -> type[Recorded]:

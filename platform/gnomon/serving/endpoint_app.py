@@ -106,7 +106,8 @@ class EndpointApp:
         path = str(scope["path"]).removeprefix(scope.get("root_path") or "")
         if path not in _OPEN and not authorized(scope["headers"], self._token):
             raise Unauthenticated(
-                "this needs an access token", "send `Authorization: Bearer TOKEN`; `gnomon env` prints it"
+                "the access token is missing, or not this platform's",
+                "send `Authorization: Bearer TOKEN`; `gnomon env` prints it, and GNOMON_TOKEN is sent where it is set",
             )
         if path == "/predict" and scope["method"] == "POST":
             deadline_s = started_s + self._timeout_s

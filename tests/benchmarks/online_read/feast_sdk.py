@@ -5,20 +5,17 @@ Its registry is a local file that is never read again, and all of its packages a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-os.environ["FEAST_USAGE"] = "False"
 
 import pandas as pd
 from contestant import run, time_calls
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64
+from feast_stores import feature_store
 from online_read.rows import ENTITIES, WIDTHS, check, column, feature_names, requests, view_name
 
 
@@ -30,7 +27,7 @@ class FeastSdk:
 
     def prepare(self, world: Mapping[str, Any]) -> None:
         """Apply the definitions and write all rows."""
-        store, folder = _store(world), Path(world["folder"])
+        store, folder = feature_store(world["folder"], world["url"], "bench"), Path(world["folder"])
         entity = Entity(name="entity", join_keys=["entity"], value_type=ValueType.INT64)
         for width in WIDTHS:
             columns = {name: column(i) for i, name in enumerate(feature_names(width))}
@@ -47,7 +44,7 @@ class FeastSdk:
 
     def open(self, world: Mapping[str, Any]) -> dict[str, str]:
         """Make the store and have it read its registry, as an application does at its start."""
-        self._store = _store(world)
+        self._store = feature_store(world["folder"], world["url"], "bench")
         self._store.list_feature_views()
         return {name: version(name) for name in ("feast", "redis", "protobuf", "numpy")}
 
@@ -67,19 +64,6 @@ class FeastSdk:
 
     def close(self) -> None:
         """Nothing is left open but a connection, which ends with the process."""
-
-
-def _store(world: Mapping[str, Any]) -> FeatureStore:
-    address = urlsplit(world["url"])
-    password = unquote(address.password or "")
-    return FeatureStore(config=RepoConfig(
-        project="bench", provider="local", entity_key_serialization_version=3, repo_path=world["folder"],
-        registry={"registry_type": "file", "path": f"{world['folder']}/registry.db", "cache_ttl_seconds": 0},
-        offline_store={"type": "file"},
-        online_store={
-            "type": "redis", "connection_string": f"{address.hostname}:{address.port},password={password}"
-        },
-    ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,20 +6,17 @@ It is the shortest way that Feast has for rows in memory: one pipeline that read
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-os.environ["FEAST_USAGE"] = "False"
 
 import pandas as pd
 from contestant import run
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64
+from feast_stores import feature_store
 from online_write.rows import FEATURES, VIEW, check, columns, sample
 from online_write.server import Server, measure_writes
 
@@ -41,13 +38,13 @@ class FeastSdk:
             source=FileSource(path=str(Path(world["folder"]) / "rows.parquet"), timestamp_field="at"), online=True,
         )  # fmt: skip
         frame(1, 0, datetime.now(UTC)).to_parquet(Path(world["folder"]) / "rows.parquet")
-        _store(world).apply([entity, view])
+        feature_store(world["folder"], world["url"], "bench").apply([entity, view])
 
     def open(self, world: Mapping[str, Any]) -> dict[str, str]:
         """Make the store and have it read its registry, as an application does at its start."""
         self.folder = Path(world["folder"])
         self._server = Server(world["url"])
-        self._store = _store(world)
+        self._store = feature_store(world["folder"], world["url"], "bench")
         self._store.list_feature_views()
         return {name: version(name) for name in ("feast", "redis", "protobuf", "numpy", "pandas")}
 
@@ -82,19 +79,6 @@ class FeastSdk:
 def frame(entities: int, generation: int, at: datetime) -> pd.DataFrame:
     """Return the rows as Feast takes them."""
     return pd.DataFrame({"entity": range(entities), "at": at, **columns(entities, generation)})
-
-
-def _store(world: Mapping[str, Any]) -> FeatureStore:
-    address = urlsplit(world["url"])
-    password = unquote(address.password or "")
-    return FeatureStore(config=RepoConfig(
-        project="bench", provider="local", entity_key_serialization_version=3, repo_path=world["folder"],
-        registry={"registry_type": "file", "path": f"{world['folder']}/registry.db", "cache_ttl_seconds": 0},
-        offline_store={"type": "file"},
-        online_store={
-            "type": "redis", "connection_string": f"{address.hostname}:{address.port},password={password}"
-        },
-    ))  # fmt: skip
 
 
 if __name__ == "__main__":

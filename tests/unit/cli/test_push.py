@@ -117,5 +117,8 @@ def test_the_command(url: str, parts: Parts, tmp_path: Path) -> None:
     assert "null" in shown
     piped = CliRunner().invoke(commands, ["push", "events", "--file", "-"], input=lines[0], catch_exceptions=False)
     assert piped.exit_code == 0
+    file.write_text("id,n\na,1\nb,2\n")  # rows of a CSV file
+    with pytest.raises(InvalidInput, match="none of 3 rows was taken in"):
+        CliRunner().invoke(commands, command, catch_exceptions=False)
     with pytest.raises(NotFound, match="no file"):
         CliRunner().invoke(commands, ["push", "events", "--file", "absent"], catch_exceptions=False)

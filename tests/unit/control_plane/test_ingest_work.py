@@ -42,6 +42,7 @@ def parts(shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     made = composition.parts.__wrapped__()
     source = gn.DataSource(
         "orders", table="orders", url_env="SHOP_URL", id="id", event_time="at", timezone="UTC", watermark="id",
+        transforms=[gn.Clip("amount", max=8.5)],
         contract=[gn.Between("amount", max=5, severity="warn"), gn.Between("amount", 0, severity="fail", name="sign")],
     )  # fmt: skip
     app = App.of("app", [source]).with_schemas({"orders": read_schema(source, "")})
@@ -75,6 +76,8 @@ def test_one_ingestion_goes_on_where_the_other_ended(
     _ingested([fourth])
     show_contract("orders", caught.value.details["contract"])
     shown = capsys.readouterr().out
+    assert first["transforms"] == [{"step": "clip:amount", "changed": 1}]
+    assert "orders: 1 values changed by clip:amount" in shown
     assert "column 'note' (string) is new since the ingestion before" in shown
     assert shown.count("between:amount") == 2
     assert "broken" in shown

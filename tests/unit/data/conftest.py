@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.object_world import s3
 
 from gnomon.contracts.clocks import HandClock
 from gnomon.contracts.sources import DataSource
 from gnomon.data.ingest_reports import IngestReport
 from gnomon.data.ingestion import ingest
 from gnomon.storage.delta_tables import DeltaTables
+
+__all__ = ["s3"]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,22 @@ def test_it_knows_only_what_was_known(tmp_path: Path) -> None:
 
 
 def test_the_same_inputs_give_the_same_table(tmp_path: Path) -> None:
-    """However the rows came, and by however many partitions they are read."""
+    """However the rows came."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one, two = world_of_rows(tmp_path / "one", *ROWS), world_of_rows(tmp_path / "two", *reversed(ROWS[2:]))
     two.ingest(*reversed(ROWS[:2]))
     assert made(one).keys.equals(made(two).keys)
     assert made(one).values.equals(made(two).values)
+
+
+@pytest.mark.cluster
+def test_partitions_give_the_same_table(ray_cluster: Any, tmp_path: Path) -> None:
+    """Joined on Ray, where the rows of the entities are apart."""
+    world = world_of_rows(tmp_path, *ROWS)
+    here, there = made(world), made(world, local_rows=1)
+    assert there.keys.equals(here.keys)
+    assert there.values.equals(here.values)
 
 
 def test_given_keys_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -122,10 +132,11 @@ def test_given_keys_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [{}, {"customer": "1"}, {"customer": None}, {"customer": 2**63}, {"customer": True}, 7,
-                                 {"customer": 1, "x": 2}])  # fmt: skip
+                                 {"customer": 1, "x": 2}, {"customer": "x" * 1000}])  # fmt: skip
 def test_a_wrong_key_is_refused(key: Any, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="key 1"):
+    with pytest.raises(InvalidInput, match="key 1") as caught:
         made(world_of_rows(tmp_path, *ROWS), keys=[{"customer": 1}, key])
+    assert len(caught.value.message) < 300
 
 
 def test_names_that_are_not_there(tmp_path: Path) -> None:
@@ -173,3 +184,18 @@ def test_combinations_of_two_entities(tmp_path: Path) -> None:
     assert by_pair.keys.equals(found.keys.select(["c", "s"]))
     with pytest.raises(NotFound, match="holds no rows"):
         build_feature_set(app, apart, offline, 10**7, keys_from="other")
+    with pytest.raises(InvalidInput, match="key 0: 's' is"):
+        build_feature_set(app, apart, offline, 10**7, keys=[{"c": 1, "s": "\ud800"}])
+
+
+def test_a_source_whose_keys_are_of_another_type(tmp_path: Path) -> None:
+    """What would be cast where it can be, and fail where it cannot."""
+    app, offline = two_entities(tmp_path)
+    app = replace(app, schemas={**app.schemas, "other": {**FIELDS, "c": "string"}})
+    times = timestamps([1_000_000])
+    offline.append("other", pa.table({
+        "c": ["x1"], "s": ["x"], EVENT_TIME: times, KNOWN_TIME: times, INGESTED_AT: times, EVENT_ID: ["a"],
+    }), "batch")  # fmt: skip
+    with pytest.raises(InvalidInput, match="key column 'c' of source 'other' is string") as caught:
+        build_feature_set(app, ["spend.amount"], offline, 10**7, keys_from="other")
+    assert "fields=" in caught.value.hint

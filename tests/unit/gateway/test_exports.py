@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.export_world import exporting
+from tests.export_world import RandomTrainer, exporting
 from tests.gateway_world import bare_parts
 from typer.testing import CliRunner
 
@@ -23,30 +22,15 @@ from gnomon.client import Client
 from gnomon.contracts.apps import App
 from gnomon.contracts.clocks import HandClock, from_us
 from gnomon.contracts.deployments import CHAMPION
-from gnomon.contracts.predictors import Trained, TrainRequest
 from gnomon.control_plane.export_work import METADATA
 from gnomon.control_plane.feature_work import ingest_source
 from gnomon.control_plane.parts import Parts
 from gnomon.control_plane.training_work import train_version
 from gnomon.errors import Conflict, InvalidInput, NotFound
-from gnomon.registry.model_formats import save_tabular_mlp
-from gnomon.registry.tabular_mlp import TabularMLPDesign
-from gnomon.training.preprocessing import learn_preprocessing
 
 FIELDS = {"id": "string", "at": "timestamp", "customer": "int64", "amount": "float64", "fraud": "bool"}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=10)
-
-
-class RandomTrainer:
-    """Gives a network of random weights in no time."""
-
-    def train(self, request: TrainRequest, report: Callable[[int, Mapping[str, float]], None]) -> Trained:
-        preprocessing, _ = learn_preprocessing(request.train_path, request.signature, 0)
-        design = TabularMLPDesign(signature=request.signature, preprocessing=preprocessing, hidden=(4,))
-        draw = np.random.default_rng(0)
-        weights = {n: draw.normal(size=shape).astype(np.float32) for n, shape in design.parameter_shapes().items()}
-        return Trained(save_tabular_mlp(request.work_folder / "model", design, weights), 1, 0, (0.5,))
 
 
 def app(folder: Path) -> App:
@@ -158,6 +142,121 @@ def test_features_of_what_serves(client: Client, parts: Parts, tmp_path: Path) -
     parts.definitions.apply(App.from_json(changed), actor="me")
     assert client.exports.features("risk", out)["columns"] == ["customer", "spend.last"]
     assert client.exports.features("endpoint", out)["columns"] == ["customer", "spend.rows", "known"]
+
+
+def test_what_serves_reads_its_views_as_they_were_trained(client: Client, parts: Parts, tmp_path: Path) -> None:
+    """A window that is changed later, and a feature that is renamed, change neither the endpoint nor its export."""
+    out = tmp_path / "now.parquet"
+    train_version("run", "risk", parts, str)
+    parts.registry.move_alias("risk", CHAMPION, 1, reason="by hand", actor="me")
+    trained = parts.registry.version("risk", 1).lineage.app_hash
+    before = client.exports.features("endpoint", out)
+    counts = pq.read_table(out).column("spend.rows").to_pylist()
+    body = json.loads(json.dumps(app(tmp_path).as_json()))
+    rows = next(f for f in body["definitions"]["feature_view"]["spend"]["features"] if f["name"] == "rows")
+    rows["window"] = "1d"
+    parts.definitions.apply(App.from_json(body), actor="me")
+    assert client.exports.features("endpoint", out)["rows"] == before["rows"]
+    assert pq.read_table(out).column("spend.rows").to_pylist() == counts == [8] * 5
+    client.exports.features("risk", out)
+    assert pq.read_table(out).column("spend.rows").to_pylist() != counts
+    rows["name"] = "events"
+    body["definitions"]["request_feature"]["known"] = gn.RequestFeature(
+        "known", expression=gn.col("spend.events") * 2, dtype="int64"
+    ).as_json()
+    body["definitions"]["model"]["risk"]["features"] = ["spend.events"]
+    parts.definitions.apply(App.from_json(body), actor="me")
+    made = client.exports.features("endpoint", out)
+    assert pq.read_table(out).to_pydict() == {"customer": list(range(5)), "spend.rows": [8] * 5, "known": [16] * 5}
+    assert (made["app_hash"], made["model_version"]) == (trained, 1)
+
+
+def test_policies_of_what_serves_are_those_applied(client: Client, parts: Parts, tmp_path: Path) -> None:
+    """Age limits change nothing that is stored, so that the endpoint has them as they are applied."""
+    out = tmp_path / "now.parquet"
+    body = json.loads(json.dumps(app(tmp_path).as_json()))
+    body["definitions"]["model"]["risk"]["features"] = ["spend.last"]
+    parts.definitions.apply(App.from_json(body), actor="me")
+    train_version("run", "risk", parts, str)
+    parts.registry.move_alias("risk", CHAMPION, 1, reason="by hand", actor="me")
+    client.exports.features("endpoint", out)
+    assert pq.read_table(out).column("spend.last").to_pylist() == [35.5, 36.5, 37.5, 38.5, 39.5]
+    body["definitions"]["feature_view"]["spend"]["max_age"] = "5d"
+    parts.definitions.apply(App.from_json(body), actor="me")
+    client.exports.features("endpoint", out)
+    assert pq.read_table(out).column("spend.last").to_pylist() == [None] * 5
+    body["definitions"]["source"]["other"] = {**body["definitions"]["source"]["pay"], "name": "other"}
+    body["schemas"]["other"] = body["schemas"]["pay"]
+    parts.definitions.apply(App.from_json(body), actor="me")
+    with pytest.raises(NotFound, match="'other' holds no rows"):  # a source that training did not know
+        client.exports.features("endpoint", out, keys_from="other")
+
+
+def test_one_name_for_a_model_and_its_deployment(client: Client, parts: Parts, tmp_path: Path) -> None:
+    out = tmp_path / "now.parquet"
+    body = json.loads(json.dumps(app(tmp_path).as_json()))
+    body["definitions"]["deployment"]["risk"] = {**body["definitions"]["deployment"]["endpoint"], "name": "risk"}
+    parts.definitions.apply(App.from_json(body), actor="me")
+    assert client.exports.features("risk", out)["rows"] == 5
+    with pytest.raises(Conflict, match="deployment 'risk' has no version"):
+        client.exports.features("deployment:risk", out)
+    train_version("run", "risk", parts, str)
+    parts.registry.move_alias("risk", CHAMPION, 1, reason="by hand", actor="me")
+    assert client.exports.features("deployment:risk", out)["model_version"] == 1
+    assert "model_version" not in client.exports.features("model:risk", out)
+    with pytest.raises(NotFound, match="no view named 'risk'"):
+        client.exports.features("view:risk", out)
+    with pytest.raises(InvalidInput, match="target_kind: 'source'"):
+        client.exports.features("source:risk", out)
+
+
+def test_what_cannot_be_kept_or_sent_back_is_refused_at_once(client: Client, parts: Parts) -> None:
+    for arguments, words in (
+        ({"keys": [{"customer": 1}] * 10_001}, "more than 10000"),
+        ({"features": ["spend.rows"] * 1001}, "1001 features"),
+        ({"features": ["spend.rows", 7]}, "names none"),
+        ({"features": ["spend.rows"], "target_kind": "model"}, "with a list"),
+        ({"keys": [{"customer": "x" * 1000}] * 3000}, "bytes, above"),
+        ({"as_of": ["now" * 1000]}, "argument 'as_of' is"),
+    ):
+        with pytest.raises(InvalidInput, match=words) as caught:
+            client.operations.submit("export_features", "spend", arguments)
+        assert len(caught.value.message) < 200
+    half = b'{"kind":"export_features","target":"spend","arguments":{"keys":[{"customer":"\\ud800"}]}}'
+    answer = client._connection._http.post(
+        "/api/v1/operations", content=half, headers={"content-type": "application/json"}
+    )  # fmt: skip
+    assert (answer.status_code, "surrogate" in answer.text) == (400, True), answer.text
+    assert client.operations.newest()[0]["kind"] == "ingest"
+
+
+def test_long_arguments_are_shown_by_their_length(client: Client, parts: Parts) -> None:
+    keys = [{"customer": 1}] * 21
+    short = client.operations.submit("export_features", "spend", {"keys": keys[:20]})
+    asked = client.operations.submit("export_features", "spend", {"keys": keys, "as_of": "1d"})
+    assert asked["arguments"] == {"keys": {"length": 21}, "as_of": "1d"}
+    assert client.operations.get(short["id"])["arguments"] == {"keys": keys[:20]}
+    assert client.operations.submit("export_features", "spend", {"keys": keys, "as_of": "1d"}, asked["id"])["id"]
+    assert client.operations.wait(asked)["rows"] == 21
+
+
+@pytest.mark.parametrize("as_of", ["1000000d", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_no_calendar_has(as_of: str, client: Client, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="outside the years 1 to 9999"):
+        client.exports.features("spend", tmp_path / "x.parquet", as_of=as_of)
+    with pytest.raises(InvalidInput, match="outside the years 1 to 9999"):
+        client.exports.training_set("risk", tmp_path / "x.parquet", as_of=as_of)
+    assert client.exports.features("spend", tmp_path / "x.parquet", as_of="0001-01-01")["rows"] == 0
+
+
+def test_a_neighbour_of_the_file_stays(client: Client, tmp_path: Path) -> None:
+    mine = tmp_path / "x.parquet.part"
+    mine.write_text("mine")
+    client.exports.features("spend", tmp_path / "x.parquet")
+    with pytest.raises(InvalidInput):
+        client.exports.features("spend", tmp_path / "x.parquet", as_of="2027-01-01")
+    assert mine.read_text() == "mine"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_only_exports_have_a_table(client: Client, parts: Parts, tmp_path: Path) -> None:

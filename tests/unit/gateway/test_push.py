@@ -94,6 +94,9 @@ def test_rows_that_a_rule_kept_out_come_in_when_sent_again_after_its_correction(
     assert counts(resent) == (1, 1, 1, True)  # what that batch did, not what it would do now
     assert counts(again) == (1, 2, 0, False)
     assert sorted(parts.offline.read("payments")["id"].to_pylist()) == ["a", "b"]
+    parts.definitions.apply(payments_app(tmp_path, contract=[gn.Between("amount", 0, 1, severity="fail")]), actor="me")
+    resent, refused = call(parts, tmp_path, ("POST", _URL, named), ("POST", _URL, lines))
+    assert (counts(resent), refused.status_code) == ((1, 1, 1, True), 422), refused.text
 
 
 def counts(answer: Any) -> tuple[Any, ...]:

@@ -107,6 +107,22 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert "has no Python file" in refusal(repository).message
 
 
+def test_a_file_that_is_named_like_a_module_is_run_all_the_same(tmp_path: Path) -> None:
+    """Python's modules, our own, installed ones and Feast's: what such a file defines is there."""
+    names = ("types", "profile", "calendar", "gnomon", "yaml", "feast", "__main__", "platform/x", "json/tool", "a/b")
+    files = {f"{name}.py": f"import feast\ne = feast.Entity(name='of_{n}')\n" for n, name in enumerate(names)}
+    files["calendar.py"] += "import dataclasses\n@dataclasses.dataclass\nclass Day:\n    n: 'int' = 0\n"
+    repository = make_repository(tmp_path / "repo", {"a.py": PLAIN, **files})
+    found, app = imported(repository, tmp_path / "app.py")
+    assert {e.name for e in app.all(gn.Entity)} == {"driver", *(f"of_{n}" for n in range(len(names)))}
+    assert len(found.findings.imported) == 3 + len(names)
+    (repository / "platform" / "__init__.py").write_text("import lost\n")
+    (repository / "own").mkdir()
+    (repository / "own" / "__init__.py").write_text("import lost\n")
+    (repository / "own" / "views.py").write_text("")
+    assert "own/__init__.py, line 1: ModuleNotFoundError: No module named 'lost'" in refusal(repository).message
+
+
 def test_a_repository_cannot_take_the_place_of_pythons_modules(tmp_path: Path) -> None:
     """Files that are named like modules of Python's or of ours do no harm to the import itself."""
     files = {"a.py": PLAIN, "json.py": "1 / 0\n", "gnomon.py": "1 / 0\n", ".feastignore": "json.py\ngnomon.py\n"}

@@ -134,12 +134,6 @@ def test_mapped_fields_several_files_and_several_views_of_a_source(tmp_path: Pat
     assert app.get(gn.DataSource, "clicks").fields == {}  # the types of what is aggregated are in the data
 
 
-def test_no_password_is_written(tmp_path: Path) -> None:
-    found, _ = imported(REPOSITORIES / "warehouse", tmp_path / "warehouse.py")
-    assert "secret" not in str(found.as_json())
-    assert "PASSWORD" not in found.text
-
-
 def test_a_setting_that_nobody_knows_is_named_whatever_has_it(tmp_path: Path) -> None:
     text = PLAIN.replace('"driver",', '"driver", odd=7,').replace('"stats",', '"stats", odd=7,')
     text = text.replace('"view",', '"view", odd=7,').replace('"trips",', '"trips", odd=7,')

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from gnomon.importing.on_demand_calls import call_pandas, call_python, call_single
 
@@ -38,6 +39,43 @@ def test_a_data_frame_has_the_declared_types() -> None:
 def test_whole_numbers_with_nulls_are_floats_as_in_feast() -> None:
     found = call_pandas(lambda frame: frame, {"n": "int64"}, "n", (np.array([1.0, np.nan]),))
     assert found.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", np.array([3.0, np.nan, 5.0])),
+        ("bool", np.array([1.0, np.nan, 0.0])),
+        ("float64", np.array([0.5, np.nan, 2.0])),
+        ("string", np.array(["a", None, "b"], object)),
+        ("timestamp", np.array([MOMENT.timestamp() * 1e6, np.nan, 0.0])),
+    ],
+)
+def test_a_row_alone_is_what_it_is_among_others(dtype: str, values: np.ndarray[Any, Any]) -> None:
+    reads = {"n": dtype, "other": "int64"}
+    others = np.array([1.0, 2.0, np.nan])
+
+    def function(frame: pd.DataFrame) -> pd.DataFrame:
+        frame["text"] = [f"{frame[name].dtype} {value!r}" for name in ("n",) for value in frame[name].tolist()]
+        return frame
+
+    together = call_pandas(function, reads, "text", (values, others)).tolist()
+    rows = [slice(n, n + 1) for n in range(3)]
+    alone = [call_pandas(function, reads, "text", (values[n], others[n])).item() for n in rows]
+    assert together == alone
+    assert together[0] == {"int64": "int64 3", "bool": "bool True"}.get(dtype, together[0])
+
+
+def test_results_of_several_calls_come_in_the_order_of_the_rows() -> None:
+    columns = (np.array([np.nan, 1.0, np.nan, 2.0]), np.array([10.0, 20.0, 30.0, 40.0]))
+    reads = {"n": "int64", "x": "float64"}
+    assert call_pandas(lambda frame: frame, reads, "x", columns).tolist() == [10.0, 20.0, 30.0, 40.0]
+    texts = call_pandas(lambda frame: frame.assign(t=frame["n"].astype(str)), reads, "t", columns)
+    assert [text for text in texts if text is not None and text != "nan"] == ["1", "2"]
+    none = call_pandas(lambda frame: frame, reads, "n", (np.array([]), np.array([])))
+    assert none.tolist() == []
+    short = call_pandas(lambda frame: frame[:1], reads, "x", columns)
+    assert len(short) == 2  # and so it is refused, as a column of another length is
 
 
 def test_lists_and_single_values_have_pythons_types() -> None:

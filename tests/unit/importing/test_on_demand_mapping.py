@@ -100,6 +100,41 @@ def test_functions_that_cannot_be_taken(source: str, body: str, reason: str, tmp
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "def round(x):\n    return x + 100",
+        "from numpy import abs as round",
+        "from numpy import round",
+        "from math import floor as round",
+        "from rates import convert as round",
+        "round = 7",
+    ],
+)
+def test_a_name_that_hides_one_of_pythons_is_not_lost(statement: str, tmp_path: Path) -> None:
+    view = (
+        "@on_demand_feature_view(sources=[view], schema=[Field(name='y', dtype=Float64)])\n"
+        "def made(inputs):\n    return {'y': round(inputs['trips'])}\n"
+    )
+    files = {"a.py": f"{_HEAD}{statement}\n{view}", "rates.py": _RATES}
+    found, app = imported(make_repository(tmp_path / "repo", files), tmp_path / "app.py")
+    left = [each.reason for each in found.findings.left_out if each.what == "on-demand feature view 'made'"]
+    assert (app.all(gn.RequestFeature), len(left)) == ((), 1)
+    assert "'round'" in left[0]
+
+
+def test_pythons_own_names_need_not_come_along(tmp_path: Path) -> None:
+    view = (
+        "from builtins import len\nround = round\n"
+        "@on_demand_feature_view(sources=[view], schema=[Field(name='y', dtype=Float64)])\n"
+        "def made(inputs):\n    return {'y': round(len(inputs['trips']))}\n"
+    )
+    files = {"a.py": _HEAD + view, "rates.py": _RATES}
+    found, app = imported(make_repository(tmp_path / "repo", files), tmp_path / "app.py")
+    assert len(app.all(gn.RequestFeature)) == 1
+    assert "builtins" not in found.text
+
+
+@pytest.mark.parametrize(
     ("settings", "before", "reason"),
     [
         (", mode='substrait'", "", "functions of mode 'substrait' are not called here"),
