@@ -43,7 +43,8 @@ class EventSender:
 
         Returns:
             `accepted`, `duplicates`, `quarantined` (numbers of rows), `rejects` (the first 100: `line`, `rule`,
-            `reason`), `repeated`, `version` of the table.
+            `reason`), `repeated`, `version` of the table, and `undeclared`: members of the first 100 rows that are no
+            columns of the source and were not read.
 
         Raises:
             Overloaded: There was no room for so long; nothing was kept.

@@ -35,7 +35,9 @@ def push(
         reports = [client.push(source, part) for part in _parts(lines)]
     totals = {name: sum(r[name] for r in reports) for name in ("accepted", "duplicates", "quarantined")}
     rejects = [reject for report in reports for reject in report["rejects"]]
-    show({"source": source, "pushes": len(reports), **totals, "rejects": rejects}, output, _pushed)
+    undeclared = sorted({name for report in reports for name in report["undeclared"]})
+    result = {"source": source, "pushes": len(reports), **totals, "rejects": rejects, "undeclared": undeclared}
+    show(result, output, _pushed)
     if not totals["accepted"] + totals["duplicates"]:
         raise InvalidInput(
             f"none of {totals['quarantined']} rows was taken in",
@@ -60,6 +62,8 @@ def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _pushed(result: dict[str, Any]) -> None:
     columns = ["source", "accepted", "duplicates", "quarantined"]
     table(columns, [[result[name] for name in columns]], empty="")
+    for name in result["undeclared"]:
+        console.print(f"  column '{name}' is not declared: it is not read", markup=False)
     reasons = collections.Counter((reject["rule"], reject["reason"]) for reject in result["rejects"])
     for (rule, reason), times in reasons.items():
         often = f" ({times} times)" if times > 1 else ""

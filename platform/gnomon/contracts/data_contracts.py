@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gnomon.contracts.durations import Duration, format_duration
 from gnomon.contracts.expressions import AnyExpression
-from gnomon.contracts.specs import UNUSED, Name, Part, as_tuple
+from gnomon.contracts.specs import UNUSED, Name, Part, as_tuple, require_range
 
 Severity = Literal["warn", "quarantine", "fail"]
 BatchSeverity = Literal["warn", "fail"]
@@ -73,10 +73,7 @@ class Between(RowRule, init=False):
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+        require_range(self.min, self.max)
         return self
 
     def columns(self) -> tuple[str, ...]:

@@ -138,6 +138,14 @@ def as_tuple(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+def require_range(low: float | None, high: float | None) -> None:
+    """Raise, for a validator, unless at least one bound is given and both are in order."""
+    if low is None and high is None:
+        raise ValueError("give min, max or both")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"min {low} is above max {high}")
+
+
 def _specs_in(values: Any) -> Iterator[Spec]:
     if isinstance(values, Spec):
         yield values

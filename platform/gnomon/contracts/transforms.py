@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from gnomon.contracts.columns import Dtype
 from gnomon.contracts.expressions import AnyExpression
-from gnomon.contracts.specs import Part, as_tuple
+from gnomon.contracts.specs import Part, as_tuple, require_range
 
 Columns = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
@@ -196,10 +196,7 @@ class Clip(_ColumnTransform, init=False):
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+        require_range(self.min, self.max)
         return self
 
     def is_of_text(self) -> bool:

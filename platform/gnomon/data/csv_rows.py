@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,7 @@ def read_csv(data: bytes, header: Sequence[str], first_line: int, path: str) -> 
     Raises:
         CorruptData: The text cannot be split into records at all.
     """
-    bad: list[Any] = []
-    table = _parsed(data, header, bad, path)
+    table, bad = _table(data, header, path)
     rows = table.num_rows + len(bad)
     lines = record_lines(data, first_line)
     if len(lines) != rows:  # lines end in lone carriage returns, or a quote stands inside an unquoted cell
@@ -58,6 +58,35 @@ def read_csv(data: bytes, header: Sequence[str], first_line: int, path: str) -> 
 
     columns = {name: table.column(i) for i, name in enumerate(header)}
     return RawRows(columns, table.num_rows, np.delete(lines, bad_positions), rejects, raw)
+
+
+def _table(data: bytes, header: Sequence[str], path: str) -> tuple[pa.Table, list[Any]]:
+    """Return the records as columns of bytes, and those with too many or too few cells."""
+    bad: list[Any] = []
+    if _is_utf8(data):
+        return _parsed(data, header, bad, path), bad
+    # Arrow cannot hand over a bad record that is no UTF-8. With each byte as a character of its own it can, and no
+    # delimiter moves, for those are ASCII.
+    table = _parsed(data.decode("latin-1").encode(), header, bad, path)
+    columns = [pa.array([_narrowed(cell) for cell in column.to_pylist()], pa.binary()) for column in table.columns]
+    return pa.table(dict(zip(header, columns, strict=True))), [
+        SimpleNamespace(
+            number=row.number, actual_columns=row.actual_columns, expected_columns=row.expected_columns,
+            text=row.text.encode("latin-1").decode(errors="replace"),
+        ) for row in bad
+    ]  # fmt: skip
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _narrowed(cell: bytes | None) -> bytes | None:
+    return None if cell is None else cell.decode().encode("latin-1")
 
 
 def _parsed(data: bytes, header: Sequence[str], bad: list[Any], path: str) -> pa.Table:

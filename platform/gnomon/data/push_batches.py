@@ -6,10 +6,11 @@ gets its earlier counts again; rows are recognised by event id and content besid
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gnomon.data.appending import append_new, until_no_conflict
 from gnomon.data.contract_reports import require_rows_kept
 from gnomon.data.deduplication import drop_known, event_period_us, stored_keys
 from gnomon.data.ingestion import quarantine_batch, quarantine_table
-from gnomon.data.json_rows import read_json_lines
+from gnomon.data.json_rows import parse_object, read_json_lines
 from gnomon.data.source_files import FilePart
 from gnomon.data.text_steps import as_written
 from gnomon.data.validation import Judged, judge
@@ -32,6 +33,7 @@ _PUSH = "_push"
 _ORIGIN, _LABEL = "pushed", "the push"
 MOST_REASONS = 100
 """Rejected rows that an answer lists; all are in quarantine."""
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class PushReport:
         rejects: The first `MOST_REASONS` of them; of a repeated push, those that break a rule as the rules are now.
         repeated: The batch id had been committed before; the counts are those of that time.
         version: Version of the table that holds the rows.
+        undeclared: Members of the first `_LOOKED_AT` rows that are no columns of the source, sorted; they are not read.
     """
 
     source: str
@@ -89,6 +92,7 @@ class PushReport:
     rejects: tuple[RejectedRow, ...]
     repeated: bool
     version: int
+    undeclared: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -129,7 +133,18 @@ def commit_pushes(
     def once() -> list[PushReport | GnomonError]:
         return _commit_once(pushes, judged, source.name, offline, group_id)
 
-    return until_no_conflict(once, sleep)
+    return [
+        replace(answer, undeclared=_undeclared(push.lines, schema)) if isinstance(answer, PushReport) else answer
+        for push, answer in zip(pushes, until_no_conflict(once, sleep), strict=True)
+    ]
+
+
+def _undeclared(lines: bytes, schema: Mapping[str, Dtype]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for line in lines.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]:
+        with contextlib.suppress(ValueError):  # what is no object is in quarantine
+            found |= parse_object(line).keys()
+    return tuple(sorted(found - schema.keys()))
 
 
 def _judge(push: Push, source: DataSource, schema: Mapping[str, Dtype], now_us: int) -> Judged | GnomonError:

@@ -137,7 +137,8 @@ class Supervisor:
             if head.process.poll() is not None:
                 stop(process)
                 raise Unavailable(
-                    f"Ray's head ended with status {head.process.returncode}", "logs/ray-head.log says why"
+                    f"Ray's head ended with status {head.process.returncode}",
+                    f"{self._home / 'logs' / 'ray-head.log'} says why; where the machine was busy, try again",
                 )
             time.sleep(0.1)
         status = process.poll()

@@ -70,6 +70,19 @@ def test_csv_with_bad_rows(root, take_in, rejects, offline):
     assert "4 cells, the header has 3" in rejects("events")[1]["reason"]
 
 
+def test_csv_rows_that_are_no_utf8_and_have_too_many_cells(root, take_in, rejects, offline):
+    """One row has both faults; the rows beside it are kept as they are, and the others are rejects of their own."""
+    lines = ["id,at,text", f"1,{TIME},é", f"2,{TIME},\\xff,x", f"3,{TIME},b\\xfe", f'4,{TIME},"two\nlines"']
+    text = "\n".join(lines) + "\n"
+    (root / "events.csv").write_bytes(text.encode().replace(b"\\xff", b"\xff").replace(b"\\xfe", b"\xfe"))
+    report = take_in(source())
+    assert report.rows_read == 4
+    kept = offline.read("events")
+    assert dict(zip(kept["id"].to_pylist(), kept["text"].to_pylist(), strict=True)) == {1: "é", 4: "two\nlines"}
+    assert [(row["line"], row["rule"]) for row in rejects("events")] == [(3, "cells"), (4, "type:text")]
+    assert json.loads(rejects("events")[0]["raw"]) == f"2,{TIME},\ufffd,x"
+
+
 def test_json_lines_with_bad_lines(root, take_in, rejects, offline):
     lines = [
         json.dumps({"id": "a", "at": TIME, "n": 1}), "{broken", json.dumps([1]), "",

@@ -102,6 +102,16 @@ def test_those_that_wait_together_share_a_commit(made: Callable[..., Pusher], of
     assert stored(offline) == [("e0", 0), ("e1", 1), ("e2", 2), ("e3", 3)]
 
 
+def test_members_that_are_no_columns_are_named(made: Callable[..., Pusher], offline: DeltaTables) -> None:
+    rows = [line("a", 1) | {"shop": "mill", "nn": 2}, line("b", 2) | {"till": 3}, line("c", 3)]
+    report = done(made(), push_of(*rows, batch_id="one"))
+    assert (report.accepted, report.undeclared) == (3, ("nn", "shop", "till"))
+    assert done(made(), push_of(*rows, batch_id="one")).undeclared == ("nn", "shop", "till")
+    broken = Push(json.dumps(line("d", 4)).encode() + b"\nno object\n[1]\n")
+    assert done(made(), broken).undeclared == ()
+    assert stored(offline) == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+
+
 def test_what_does_not_fit_the_queue_is_refused_whole(made: Callable[..., Pusher], tmp_path: Path) -> None:
     store = SlowTables(tmp_path / "slow")
     store.may_commit.clear()

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.feature_world import FeatureWorld, row
 
 import gnomon as gn
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 
 HOURS = 400
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-def test_a_view_that_is_defined_late_has_its_history_at_once(tmp_path: Path, url: str) -> None:
+def test_a_view_that_is_defined_late_has_its_history_at_once(tmp_path: Path, server: str) -> None:
     """Nothing is materialized, and no table is written: there is nothing that a backfill would have to bring."""
     window = {"features": [gn.Aggregation("amount", "sum", window="48h", name="total")]}
     wider = {"features": [gn.Aggregation("amount", "sum", window="96h", name="total"), gn.Column("amount")]}
-    made = FeatureWorld(tmp_path, url, {"spend": window, "anew": wider})
+    made = FeatureWorld(tmp_path, server, {"spend": window, "anew": wider})
     made.ingest(*(row(f"e{h}", h % 2, at=h, known=h + h % 3, amount=h) for h in range(HOURS)))
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     moments = [(customer, at) for at in range(0, HOURS, 7) for customer in (0, 1)]

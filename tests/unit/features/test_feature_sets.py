@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from gnomon.contracts.columns import EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TI
 from gnomon.errors import InvalidInput, NotFound
 from gnomon.features.event_columns import timestamps
 from gnomon.features.feature_sets import FeatureSet, build_feature_set
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.storage.delta_tables import DeltaTables
 
 NOW = 100.0
@@ -48,14 +46,6 @@ events = st.tuples(
     st.sampled_from([0.0, 0.0, 1.0, 20.0]),  # hours until it was known
     st.none() | st.integers(-2, 9),
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
-    valkey.start()
-    yield valkey.url
-    valkey.stop()
 
 
 @given(st.lists(st.lists(events, min_size=1, max_size=6), min_size=1, max_size=3))

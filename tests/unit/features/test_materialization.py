@@ -22,20 +22,11 @@ from gnomon.features.materialization import materialize
 from gnomon.features.read_plan import read_plan
 from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.features.view_rows import REQUEST_TIME, view_values
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.storage.delta_tables import DeltaTables
 
 S = 1_000_000
 SCHEMA = {"k": "int64", "x": "float64", "n": "int64", "s": "string", "id": "string", "at": "timestamp"}
 KEYS = [1, 2, 3, 2**53 + 1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
-    valkey.start()
-    yield valkey.url
-    valkey.stop()
 
 
 @pytest.fixture

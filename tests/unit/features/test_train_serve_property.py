@@ -7,18 +7,15 @@ The two sides read different parts of the table, so that a rule kept by one of t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.feature_world import FeatureWorld, row
 
 import gnomon as gn
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 
 ASKED_AT = 100.0
 CUSTOMERS = [1, 2, 3, 4]
@@ -34,14 +31,6 @@ VIEWS: dict[str, dict[str, Any]] = {
     "mixed": {"features": [gn.Column("note"), *WINDOWS[:2]], "max_age": "9h"},
     "columns": {"features": [gn.Column("amount"), gn.Column("note")], "max_age": "9h"},
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
-    valkey.start()
-    yield valkey.url
-    valkey.stop()
 
 
 events = st.tuples(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from gnomon.features.materialization import materialize
 from gnomon.features.read_plan import read_plan
 from gnomon.features.redis_online_store import RedisOnlineStore
 from gnomon.features.view_streams import ViewStream
-from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.testing.memory_stores import MemoryStates
 
 PLENTY = 10**9
@@ -46,14 +44,6 @@ VIEWS: dict[str, dict[str, Any]] = {
     },
     "columns": {"features": [gn.Column("amount"), gn.Column("note")], "freshness": "1s"},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
-    valkey.start()
-    yield valkey.url
-    valkey.stop()
 
 
 class Streamed:
