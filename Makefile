@@ -20,7 +20,7 @@ demo: $(VENV)/ready  ## the whole life of a model, on embedded parts
 	$(BIN)/gnomon demo
 
 test: $(VENV)/ready  ## everything but the slow suites
-	$(BIN)/python -m pytest -m "not failure" -q --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not failure" -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/ready  ## style, types, docstrings, layers
 	$(BIN)/ruff check platform tests jobs serve_apps
