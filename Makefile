@@ -1,4 +1,6 @@
 # Two commands set everything up by themselves on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 VENV := .venv
 PYTHON ?= python3.11
 BIN := $(VENV)/bin
@@ -7,12 +9,13 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport RAY_ADDRESS
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check test-failure bench clean lock
+.PHONY: demo test check test-failure test-feast bench clean lock
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
 	@echo "installing $$(grep -c '==' requirements.lock) packages into $(VENV): once, some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --requirement requirements.lock | \
+		awk '/^Collecting/ && ++n % 20 == 0 { print "  " n " fetched"; fflush() } /^Installing/ { print "  unpacking"; fflush() }'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -31,6 +34,9 @@ check: $(VENV)/ready  ## style, types, docstrings, layers
 
 test-failure: $(VENV)/ready  ## kills, freezes, cuts and fills
 	$(BIN)/python -m pytest -m failure -q
+
+test-feast: $(VENV)/ready  ## our stores behind Feast's plugin interface, in an environment with Feast
+	$(BIN)/python -m tests.feast_suite
 
 bench: $(VENV)/ready  ## ratios against rivals, each in an environment of its own
 	$(BIN)/python -m tests.benchmarks

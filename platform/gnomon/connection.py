@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from gnomon.errors import GnomonError, OperationFailed, OutOfSpace, Unavailable, from_json
+from gnomon.errors import GnomonError, InvalidInput, OperationFailed, OutOfSpace, Unavailable, from_json
 
 Json = dict[str, Any]
 
@@ -48,10 +48,17 @@ class Connection:
 
         Raises:
             Unavailable: Nothing answers at the address.
+            InvalidInput: A text of the request is no Unicode: it holds a lone surrogate. Nothing was sent.
             GnomonError: What the platform answered, as the error that it raised there.
         """
         try:
             response = self._http.request(method, path, **options)
+        except UnicodeEncodeError as error:
+            broken = error.object[max(0, error.start - 20) : error.end + 20]
+            raise InvalidInput(
+                f"a text that cannot be sent, for it holds half of a surrogate pair: {broken!r}",
+                "remove it, or read the text with errors='replace'",
+            ) from error
         except httpx.HTTPError as error:
             raise self._no_answer(error) from error
         if response.is_success:

@@ -16,6 +16,7 @@ from tests.ray_cluster import ray_cluster
 import gnomon as gn
 from gnomon.contracts.clocks import SystemClock
 from gnomon.contracts.sources import DataSource
+from gnomon.data import ray_contract
 from gnomon.data.ingestion import ingest
 from gnomon.errors import ContractViolated
 from gnomon.storage.delta_tables import DeltaTables
@@ -52,7 +53,10 @@ def write(folder: Path, first: int) -> None:
         pq.write_table(table, folder / f"{first}-{file}.parquet")
 
 
-def test_the_same_findings_as_in_one_process(cluster: Any, tmp_path: Path) -> None:
+def test_the_same_findings_as_in_one_process(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ray_contract, "_BUCKET_ROWS", 1_000)  # several buckets for what must be unique
     files = tmp_path / "files"
     files.mkdir()
     memory: dict[str, Any] = {"here": None, "there": None}

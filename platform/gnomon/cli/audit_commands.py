@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import gnomon
-from gnomon.cli.output import Format, Output, console, show, table, waiting
+from gnomon.cli.output import Format, Output, console, short, show, table, waiting
 
 _EXAMPLES = 3
 
@@ -26,8 +26,15 @@ def trail(context: typer.Context, output: Output = Format.text) -> None:
         return
     with gnomon.connect() as client:
         found = client.history.audit()
-    rows = ([e["number"], e["time"][:19], e["actor"], e["action"], e["target"]] for e in found)
-    show(found, output, lambda _: table(["number", "time", "actor", "action", "target"], rows, empty="nothing yet"))
+    rows = ([e["number"], e["time"][:19], e["actor"], e["action"], e["target"], _why(e["details"])] for e in found)
+    columns = ["number", "time", "actor", "action", "target", "details"]
+    show(found, output, lambda _: table(columns, rows, empty="nothing yet"))
+
+
+def _why(details: dict[str, Any]) -> str:
+    """Return the short ones of an entry's details; `--output json` has all of them."""
+    told = (f"{name} {value}" for name, value in details.items() if isinstance(value, str | int | float))
+    return short("; ".join(each for each in told if not each.startswith("operation ")))
 
 
 def skew(

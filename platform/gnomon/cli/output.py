@@ -85,7 +85,7 @@ def waiting(what: str) -> Callable[[dict[str, Any]], None]:
         line = f"{what}: {operation['state']}"
         if operation["attempts"] > 1:
             line += f" (attempt {operation['attempts']})"
-        if operation["progress"]:
+        if operation["progress"] and operation["state"] == "running":  # else it tells of a step that has ended
             line += f" · {operation['progress']}"
         if [line] != last:
             last[:] = [line]

@@ -191,7 +191,7 @@ def show_operations(found: list[dict[str, Any]]) -> None:
             f"{o['kind']} {o['target']}",
             o["state"],
             o["attempts"],
-            short((o["error"] or {}).get("message") or o["progress"]),
+            short((o["error"] or {}).get("message") or (o["progress"] if o["state"] == "running" else "")),
         ]
         for o in found
     )

@@ -108,7 +108,9 @@ class Aggregation(DescribedPart, init=False):
     @model_validator(mode="before")
     @classmethod
     def _default_name(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "name" not in values and isinstance(values.get("column"), str):
+        if not isinstance(values, dict) or values.get("window") is None:
+            return values
+        if "name" not in values and isinstance(values.get("column"), str):
             column = "" if values["column"] == "*" else values["column"] + "_"
             function = str(values.get("function"))
             number = values.get(_PARAMETERS.get(function, ""))

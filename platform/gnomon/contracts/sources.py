@@ -42,6 +42,7 @@ class FieldSpec(Part, init=False):
         pattern: Regular expression that the whole text must match.
     """
 
+    kind: ClassVar[str] = "field"
     positional: ClassVar[tuple[str, ...]] = ("dtype",)
     dtype: Dtype
     nullable: bool = True

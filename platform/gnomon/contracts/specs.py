@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
 
-from gnomon.errors import InvalidDefinition
+from gnomon.errors import InvalidDefinition, did_you_mean
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -160,18 +160,21 @@ def _specs_in(values: Any) -> Iterator[Spec]:
 
 
 def _kind_of(kind: type[Part]) -> str:
-    return getattr(kind, "kind", kind.__name__.lower())
+    return getattr(kind, "kind", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower())
 
 
 def _explain(kind: type[Part], fields: Mapping[str, Any], error: ValidationError) -> tuple[str, str, dict[str, Any]]:
     """Turn pydantic's list into one sentence about the first problem, a hint, and all of them as details."""
     what = f"{_kind_of(kind)} '{fields['name']}'" if "name" in fields else _kind_of(kind)
-    first = error.errors(include_url=False, include_input=True)[0]
+    found = error.errors(include_url=False, include_input=True)
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])  # the cause of one that is missing
     field = ".".join(str(part) for part in first["loc"])
     text = str(first["msg"]).removeprefix("Value error, ")
     hint = ""
     if first["type"] == "extra_forbidden":
-        text, hint = "no such field", "fields: " + ", ".join(sorted(kind.model_fields))
+        text, hint = "no such field", did_you_mean(str(first["loc"][-1]), kind.model_fields)
+    elif first["type"] == "literal_error":
+        hint = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     elif first["type"] == "string_pattern_mismatch" and field == "name":
         hint = "a name has lower-case letters, digits and '_', and begins with a letter"
     elif first["type"] == "missing":

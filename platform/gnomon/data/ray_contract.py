@@ -28,7 +28,8 @@ from gnomon.data.ray_ingestion import on_ray
 from gnomon.data.source_files import FilePart
 from gnomon.data.validation import read_and_judge
 
-_BUCKETS = 16
+_BUCKET_ROWS = 1_000_000
+_MOST_BUCKETS = 64
 
 
 def findings_on_ray(
@@ -59,20 +60,20 @@ def findings_on_ray(
         for row in rows:
             total += _from_json(json.loads(row["findings"]))
         for rule in unique_rules(source):
-            keys = data.map_batches(
-                _part_keys, fn_kwargs={**options, "rule": rule}, batch_size=1, batch_format="pyarrow"
-            )
-            total += Findings(tallies={rule.label(): _repeats(keys, stored_files(offline, source, rule), rule)})
+            stored = stored_files(offline, source, rule)
+            rows_met = total.rows_read + sum(pq.read_metadata(path).num_rows for path in stored)
+            how = {"rule": rule, "buckets": min(_MOST_BUCKETS, 1 + rows_met // _BUCKET_ROWS)}
+            keys = data.map_batches(_part_keys, fn_kwargs=options | how, batch_size=1, batch_format="pyarrow")
+            total += Findings(tallies={rule.label(): _repeats(keys, stored, how)})
     return total
 
 
-def _repeats(keys: Any, stored: Sequence[str], rule: Unique) -> Tally:
+def _repeats(keys: Any, stored: Sequence[str], how: Mapping[str, Any]) -> Tally:
     if stored:
-        paths = ray.data.from_items([{"path": path} for path in stored], override_num_blocks=min(len(stored), 64))
-        keys = keys.union(
-            paths.map_batches(_stored_keys, fn_kwargs={"rule": rule}, batch_size=1, batch_format="pyarrow")
-        )
-    grouped = keys.groupby("bucket", num_partitions=_BUCKETS)
+        blocks = min(len(stored), _MOST_BUCKETS)
+        paths = ray.data.from_items([{"path": path} for path in stored], override_num_blocks=blocks)
+        keys = keys.union(paths.map_batches(_stored_keys, fn_kwargs=how, batch_size=1, batch_format="pyarrow"))
+    grouped = keys.groupby("bucket", num_partitions=how["buckets"])
     total = Tally()
     for row in grouped.map_groups(_bucket_repeats, batch_format="pyarrow").take_all():
         total += Tally(row["checked"], row["violations"], tuple(row["examples"]))
@@ -89,20 +90,20 @@ def _part_findings(
 
 def _part_keys(
     numbers: pa.Table, parts: Sequence[FilePart], source: DataSource, schema: Mapping[str, Dtype], now_us: int,
-    rule: Unique,
+    rule: Unique, buckets: int,
 ) -> pa.Table:  # fmt: skip
     part = parts[numbers["part"][0].as_py()]
-    return _bucketed(unique_keys(read_and_judge(part, source, schema, now_us).rows, rule), new=True)
+    return _bucketed(unique_keys(read_and_judge(part, source, schema, now_us).rows, rule), buckets, new=True)
 
 
-def _stored_keys(paths: pa.Table, rule: Unique) -> pa.Table:
+def _stored_keys(paths: pa.Table, rule: Unique, buckets: int) -> pa.Table:
     rows = pq.read_table(paths["path"][0].as_py(), columns=[EVENT_ID, *rule.column], partitioning=None)
-    return _bucketed(unique_keys(rows, rule), new=False)
+    return _bucketed(unique_keys(rows, rule), buckets, new=False)
 
 
-def _bucketed(keys: pl.DataFrame, *, new: bool) -> pa.Table:
+def _bucketed(keys: pl.DataFrame, count: int, *, new: bool) -> pa.Table:
     texts = [pa.array(keys[name].to_list(), pa.string()) for name in ("key", "event")]
-    buckets = (hash_cells(texts[0]) % np.uint64(_BUCKETS)).astype(np.int64)
+    buckets = (hash_cells(texts[0]) % np.uint64(count)).astype(np.int64)
     return pa.table([*texts, pa.array([new] * len(keys), pa.bool_()), buckets], names=["key", "event", "new", "bucket"])
 
 
