@@ -15,7 +15,7 @@ import hiredis
 
 from gnomon.features.redis_addresses import Endpoint
 from gnomon.features.redis_lines import tls_context
-from gnomon.features.redis_protocol import check_greeting, greeting, hung_up
+from gnomon.features.redis_protocol import check_greeting, greeting, hung_up, parsed
 
 
 class AsyncLine(asyncio.Protocol):
@@ -80,9 +80,8 @@ class AsyncLine(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait; called by the event loop."""
-        self._reader.feed(data)
         try:
-            while (reply := self._reader.gets()) is not False:
+            for reply in parsed(self._reader, data, len(data)):
                 if not self._waiting:
                     self.close()  # nobody asked: whatever this is, it does not speak our protocol
                     return

@@ -38,13 +38,13 @@ class CompiledRead:
             if index not in wanted:
                 continue
             by_keys.setdefault(layout.keys, []).append(index)
-        self._groups: list[tuple[EntityKeys, bytes, bytes]] = []
+        self._groups: list[tuple[EntityKeys, _Heads, bytes]] = []
         views: list[_CompiledView] = []
         for group, (keys, members) in enumerate(by_keys.items()):
             fields = [b"", *(row_field(plan.layouts[i]) for i in members)]
             head = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields))
             tail = b"".join(b"\r\n$%d\r\n%b" % (len(f), f) for f in fields) + b"\r\n"
-            self._groups.append((EntityKeys(project, keys), head, tail))
+            self._groups.append((EntityKeys(project, keys), _Heads(head), tail))
             for position, i in enumerate(members, start=1):
                 views.append(_CompiledView(plan, i, group, position))
         self._views = views
@@ -69,10 +69,10 @@ class CompiledRead:
         """
         commands: list[bytes] = []
         hashes: list[bytes] = []
-        for encoder, head, tail in self._groups:
+        for encoder, heads, tail in self._groups:
             encoded = encoder.encode(keys)
             hashes += encoded
-            commands += [b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in encoded]
+            commands += [heads[len(key)] + key + tail for key in encoded]
         return commands, hashes
 
     def answer(self, replies: Sequence[list[bytes | None]], rows: int, now_us: int) -> OnlineRows:
@@ -107,6 +107,20 @@ class CompiledRead:
 
 
 _NOTHING: Array = np.empty(0)
+_MOST_HEADS = 1024
+
+
+class _Heads(dict[int, bytes]):
+    """What a command begins with, up to its key, by the length of the key."""
+
+    def __init__(self, before: bytes) -> None:
+        self._before = before
+
+    def __missing__(self, size: int) -> bytes:
+        head = b"%b%d\r\n" % (self._before, size)
+        if len(self) < _MOST_HEADS:
+            self[size] = head
+        return head
 
 
 class _CompiledView:

@@ -81,12 +81,16 @@ class EntityKeys:
         Raises:
             InvalidInput: A key column is missing, null or of another type.
         """
-        return self.encode_columns([[row.get(name, _MISSING) for row in rows] for name, _ in self._columns])
+        try:
+            columns = [[row[name] for row in rows] for name, _ in self._columns]
+        except KeyError:
+            columns = [[row.get(name, _MISSING) for row in rows] for name, _ in self._columns]
+        return self.encode_columns(columns)
 
     def encode_columns(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
         """Return one key per row of the key columns' values, given column by column."""
         parts = [
-            [_integer(v, name) for v in values] if dtype == "int64" else [_text(v, name) for v in values]
+            _integers(values, name) if dtype == "int64" else [_text(v, name) for v in values]
             for (name, dtype), values in zip(self._columns, columns, strict=True)
         ]
         prefix = self.prefix
@@ -96,6 +100,12 @@ class EntityKeys:
 
 
 _MISSING = object()
+
+
+def _integers(values: Sequence[Any], name: str) -> list[bytes]:
+    if set(map(type, values)) == {int} and min(values) >= -(1 << 63) and max(values) < 1 << 63:
+        return [b"i%d" % value for value in values]  # the same in short for what nearly always happens
+    return [_integer(value, name) for value in values]
 
 
 def _integer(value: Any, name: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import hiredis
 
 from gnomon.features.redis_addresses import Endpoint, Tls
-from gnomon.features.redis_protocol import check_greeting, greeting, hung_up
+from gnomon.features.redis_protocol import check_greeting, greeting, hung_up, parsed
 
 _BUFFER_BYTES = 1 << 18
 _ARMED_S = 0.001
@@ -63,9 +63,7 @@ class Line:
             received = sock.recv_into(buffer)
             if not received:
                 raise ConnectionResetError("closed by the server")
-            reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # any buffer does
-            while (reply := reader.gets()) is not False:
-                answer.append(reply)
+            answer.extend(parsed(reader, buffer, received))
             if len(answer) >= replies:
                 return answer
 

@@ -6,13 +6,16 @@ Used by the stores, connections and routes of `features`, blocking and not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
 import hiredis
 
 from gnomon.features.redis_addresses import Endpoint
+
+_FEED_BYTES = 1 << 14
+"""What the parser is given at once: with every reply it moves all that it still has to the front of its buffer."""
 
 ReplyError = hiredis.ReplyError
 """What a server answers to a command that it refuses; its text begins with a code in capitals."""
@@ -62,6 +65,26 @@ def greeting(endpoint: Endpoint) -> list[bytes]:
     if endpoint.tls is not None and not commands:
         commands.append(command(b"PING"))  # a certificate of ours that is refused shows with the first reply
     return commands
+
+
+def parsed(reader: hiredis.Reader, received: bytes | bytearray, count: int) -> Iterator[Any]:
+    """Yield the replies that are complete with what was received, in order; one may be a `ReplyError`.
+
+    Args:
+        reader: Of the connection; keeps the beginning of a reply that is not complete.
+        received: Begins with the bytes that came.
+        count: How many they are.
+
+    Yields:
+        Any: A reply as `hiredis` gives it.
+
+    Raises:
+        hiredis.ProtocolError: This is not the Redis protocol.
+    """
+    for start in range(0, count, _FEED_BYTES):
+        reader.feed(received, start, min(_FEED_BYTES, count - start))  # type: ignore[arg-type]  # any buffer does
+        while (reply := reader.gets()) is not False:
+            yield reply
 
 
 class GreetingRefused(ConnectionError):
