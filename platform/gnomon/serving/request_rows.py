@@ -55,6 +55,7 @@ class RowReader:
         self._fields = [(name, _CHECKS[dtype], dtype) for name, dtype in signature.request.items()]
         self._dtypes: dict[str, Dtype] = {**signature.request, **signature.keys}
         self._known = frozenset({*self._dtypes, ID_FIELD})
+        self._form = 'send {"rows": [{…}]} with the fields: ' + self._expected()
         self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
         self._made_ids = map(f"{secrets.token_hex(8)}-{{}}".format, itertools.count(1))
 
@@ -102,7 +103,7 @@ class RowReader:
         return RequestRows(ids, keys, fields)
 
     def _rows(self, body: bytes) -> list[Any]:
-        form = 'send {"rows": [{…}]} with the fields: ' + self._expected()
+        form = self._form
         try:
             document = self._decoder.decode(body.decode())
         except UnicodeDecodeError as error:
