@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from gnomon.contracts.columns import DTYPES, Dtype
+from gnomon.contracts.object_urls import is_object_url
 from gnomon.contracts.sources import DataSource
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, NotFound
 
 
 def columns_of_file(place: Mapping[str, Any], folder: Path) -> dict[str, Dtype | str]:
@@ -32,6 +33,29 @@ def columns_of_file(place: Mapping[str, Any], folder: Path) -> dict[str, Dtype |
         return found_types(DataSource("imported", id="id", event_time="at", timezone="UTC", **place), str(folder))
     except GnomonError:
         return {}
+
+
+def is_missing(place: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether a source's rows are in local files of which not one is there.
+
+    Args:
+        place: Fields of a source that say where its rows are.
+        folder: What a relative path starts from.
+
+    Returns:
+        False for rows that are elsewhere, and for files that cannot be read.
+    """
+    if "path" not in place or is_object_url(place["path"]):
+        return False
+    from gnomon.data.source_schema import found_types
+
+    try:
+        found_types(DataSource("imported", id="id", event_time="at", timezone="UTC", **place), str(folder))
+    except NotFound:
+        return True
+    except GnomonError:
+        return False
+    return False
 
 
 def time_column(columns: Mapping[str, Dtype | str], created: str) -> str:

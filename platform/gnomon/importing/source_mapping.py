@@ -17,7 +17,7 @@ from gnomon.contracts.columns import Dtype
 from gnomon.contracts.object_urls import is_object_url
 from gnomon.importing.app_text import Call, Statement
 from gnomon.importing.entity_mapping import ImportState
-from gnomon.importing.file_columns import columns_of_file, time_column
+from gnomon.importing.file_columns import columns_of_file, is_missing, time_column
 from gnomon.importing.findings import Reading
 from gnomon.importing.names import Names
 from gnomon.importing.object_paths import url_path
@@ -127,7 +127,7 @@ def map_sources(objects: Iterable[FeastObject], state: ImportState) -> dict[Feas
         event = reading.text("timestamp_field", "event_timestamp_column")
         created = reading.text("created_timestamp_column")
         if not event and not reason:
-            event, reason = _event_time(place, created, state)
+            event, reason = _event_time(obj, place, created, state)
         if reason:
             state.findings.leave(obj, reason)
             continue
@@ -233,8 +233,24 @@ def _database(obj: FeastObject, reading: Reading, state: ImportState) -> tuple[d
     return {**place, "url_env": variable}, [state.findings.differ(obj, note)], ""
 
 
-def _event_time(place: Mapping[str, Any], created: str, state: ImportState) -> tuple[str, str]:
+def why_untold(obj: FeastObject, place: Mapping[str, Any], state: ImportState) -> str:
+    """Return why a source's files do not tell their columns.
+
+    Args:
+        obj: The source in Feast.
+        place: Fields that say where its rows are.
+        state: Knows the folder that a relative path starts from.
+
+    Returns:
+        A clause that names a missing file by its path as the repository gives it.
+    """
+    if not is_missing(place, state.folder):
+        return "its files do not tell one"
+    given = str(obj.fields.get("path", ""))
+    return f"there is no file at '{place['path'] if '://' in given else given}' to tell one"
+
+
+def _event_time(obj: FeastObject, place: Mapping[str, Any], created: str, state: ImportState) -> tuple[str, str]:
     """Return the one column of times that the files have, as Feast finds it out, or a reason."""
-    columns = columns_of_file(place, state.folder)
-    found = time_column(columns, created)
-    return (found, "") if found else ("", "it has no timestamp_field, and its files do not tell one")
+    found = time_column(columns_of_file(place, state.folder), created)
+    return (found, "") if found else ("", f"it has no timestamp_field, and {why_untold(obj, place, state)}")

@@ -15,7 +15,7 @@ from gnomon.importing.feature_mapping import map_features
 from gnomon.importing.findings import Reading, kind_of
 from gnomon.importing.names import Names
 from gnomon.importing.recordings import FeastObject
-from gnomon.importing.source_mapping import STREAMS, SourcePart, batch_of
+from gnomon.importing.source_mapping import STREAMS, SourcePart, batch_of, why_untold
 
 VIEWS = ("FeatureView", "BatchFeatureView", "StreamFeatureView")
 _FRESHNESS = "1s"
@@ -79,6 +79,8 @@ def _map_view(
     keys = [key for entity in entities for key in entity.keys]
     features = map_features(obj, reading, source, keys, state)
     if not features.calls:
+        if not any(obj.fields.get(name) for name in ("schema", "features", "aggregations")):
+            raise _NoView(f"it has no schema, and {why_untold(source.obj, source.place, state)}")
         raise _NoView("none of its features has one")
     _declare_keys(source, entities, features.keys)
     for column, dtype in features.columns.items():

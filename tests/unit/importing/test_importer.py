@@ -167,8 +167,28 @@ def test_a_view_without_a_schema_takes_the_columns_of_its_files(tmp_path: Path) 
     found, app = imported(repository, tmp_path / "without.py")
     assert [spec.name for spec in app.definitions] == ["driver"]
     assert [each.reason for each in found.findings.left_out] == [
-        "it has no timestamp_field, and its files do not tell one", "its source 'stats' has none",
+        "it has no timestamp_field, and there is no file at 'stats.csv' to tell one", "its source 'stats' has none",
     ]  # fmt: skip
+
+
+def test_a_view_without_a_schema_whose_file_is_missing(tmp_path: Path) -> None:
+    """The path is said as the repository gives it, wherever the app file is; a file that is there is not missing."""
+    text = PLAIN.replace('schema=[Field(name="trips", dtype=Int64)], ', "").replace("stats.parquet", "data/stats.csv")
+    repository = make_repository(tmp_path / "repo", {"a.py": text})
+    missing = "it has no schema, and there is no file at 'data/stats.csv' to tell one"
+    found, _ = imported(repository, tmp_path / "app.py")
+    assert (described_reason(found, "feature view 'view'"), missing in " ".join(found.text.split("\n#   "))) == (
+        missing, True,
+    )  # fmt: skip
+    (repository / "data").mkdir()
+    (repository / "data" / "stats.csv").write_text("driver_id,at\n1,2026-01-01T00:00:00Z\n")
+    found, _ = imported(repository, tmp_path / "app.py")
+    reason = described_reason(found, "feature view 'view'")
+    assert reason == "it has no schema, and its files do not tell one"
+
+
+def described_reason(found: ImportedApp, what: str) -> str:
+    return next(each.reason for each in found.findings.left_out if each.what == what)
 
 
 def test_old_versions_of_the_interface_and_composite_keys(tmp_path: Path) -> None:
