@@ -12,6 +12,7 @@ from gnomon.contracts.deployments import Deployment, Drift, Monitor, Quality
 from gnomon.contracts.entities import Entity
 from gnomon.contracts.expressions import col
 from gnomon.contracts.features import Aggregation, Column, Derived, FeatureView, RequestFeature
+from gnomon.contracts.kafka_topics import KafkaTopic
 from gnomon.contracts.labels import Label
 from gnomon.contracts.models import Gate, Model, TabularMLP
 from gnomon.contracts.sources import DataSource
@@ -42,6 +43,7 @@ __all__ = [
     "Fresh",
     "Gate",
     "InSet",
+    "KafkaTopic",
     "Label",
     "Lower",
     "MapValues",

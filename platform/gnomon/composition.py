@@ -34,6 +34,7 @@ from gnomon.tracking.sql_tracking import SqlTracker
 
 if TYPE_CHECKING:
     from gnomon.control_plane.streaming import StreamConsumer
+    from gnomon.control_plane.topic_consumer import TopicConsumer
     from gnomon.features.redis_online_store import RedisOnlineStore
 
 # What brings in Arrow, torch or Ray is imported where it is made: the control plane does without the first two.
@@ -44,6 +45,7 @@ CONTROL_LOOP = "gnomon.composition:control_loop"
 RUN_OPERATION = "gnomon.composition:run_operation"
 SERVING = "gnomon.composition:serving_parts"
 STREAMS = "gnomon.composition:stream_consumer"
+TOPIC_READING = "gnomon.composition:topic_consumer"
 
 
 def clock_of(settings: Settings) -> Clock:
@@ -137,7 +139,7 @@ def begin(component: str) -> Settings:
 
 def control_loop() -> ControlLoop:
     """Build the control plane's loop; named to its actor by `CONTROL_LOOP`."""
-    from gnomon.control_plane.stream_actor import RayStreamKeeper
+    from gnomon.control_plane.stream_actor import TOPICS, RayStreamKeeper
     from gnomon.runtime.operation_workers import RayWorkerPool
     from gnomon.serving.endpoints import RayEndpoints
 
@@ -156,6 +158,7 @@ def control_loop() -> ControlLoop:
         ),
         endpoints=RayEndpoints(SERVING, definitions),
         streams=RayStreamKeeper(STREAMS),
+        topics=RayStreamKeeper(TOPIC_READING, TOPICS),
     )
 
     def on_error(what: str, error: Exception) -> None:
@@ -174,6 +177,18 @@ def stream_consumer() -> StreamConsumer:
         logger().warning("a step of the stream consumer failed in part", what=what, error=str(error))
 
     return StreamConsumer(parts(), settings.stream_cache_bytes, on_error)
+
+
+def topic_consumer() -> TopicConsumer:
+    """Build the topic consumer; named to its actor by `TOPIC_READING`."""
+    from gnomon.control_plane.topic_consumer import TopicConsumer
+
+    settings = begin("topic-consumer")
+
+    def on_error(what: str, error: Exception) -> None:
+        logger().warning("a step of the topic consumer failed in part", what=what, error=str(error))
+
+    return TopicConsumer(parts(), settings.push_wait_s, on_error)
 
 
 def serving_parts() -> ServingParts:

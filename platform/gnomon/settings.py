@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     """Pause between two iterations of the control plane. Short, because an idle iteration costs a millisecond."""
 
     push_wait_s: float = Field(default=0.02, ge=0, le=1)
-    """A push waits this long for others to share its commit, which takes about as long and makes a file."""
+    """A push, or a message of a topic, waits this long for others to share its commit, which takes about as long and
+    makes a file."""
 
     stream_cache_bytes: int = Field(default=256 * 2**20, gt=0)
     """Events that the stream consumer holds in memory for one view; entities without news make way first."""
@@ -127,6 +128,28 @@ def source_url(variable: str) -> str:
         raise InvalidInput(
             f"the environment variable {variable} is not set",
             "set it to the database's SQLAlchemy URL before `gnomon up`: the platform's processes inherit it",
+        )
+    return value
+
+
+def source_variable(variable: str, meaning: str) -> str:
+    """Look up a value that a source's definition names and does not hold, such as a password.
+
+    Args:
+        variable: Name of the environment variable.
+        meaning: What it is, for the error.
+
+    Returns:
+        The value.
+
+    Raises:
+        InvalidInput: The variable is not set where this process was started.
+    """
+    value = os.environ.get(variable, "")
+    if not value:
+        raise InvalidInput(
+            f"the environment variable {variable} is not set: it holds {meaning}",
+            "set it before `gnomon up`: the platform's processes inherit it",
         )
     return value
 

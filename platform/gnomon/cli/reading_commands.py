@@ -114,6 +114,10 @@ def _status(status: dict[str, Any], url: str) -> None:
             console.print(f"view {view['name']} shows the values of its definition before, {until}", markup=False)
         if "stream" in view:
             console.print(f"fresh view {view['name']}: {_stream(view['stream'])}", markup=False)
+    for source in status["sources"]:
+        if "topic" in source:
+            topic = source["topic"]
+            console.print(f"topic {topic['name']} of source {source['name']}: {_topic(topic)}", markup=False)
     for monitor in status["monitors"]:
         console.print(f"monitor {monitor['name']}: {monitor.get('summary', 'not evaluated yet')}", markup=False)
     console.print()
@@ -125,6 +129,16 @@ def _stream(stream: dict[str, Any] | None) -> str:
         return "not started: it has no events yet, or the stream consumer is starting"
     lag = f"{stream['lag_s']:.2f} s from an event's commit to its being online, wanted {stream['freshness_s']:g} s"
     return f"{stream['state']}, {lag}" + (f" · {short(stream['error'])}" if stream["error"] else "")
+
+
+def _topic(topic: dict[str, Any]) -> str:
+    if topic["state"] == "starting":
+        return "not read yet: the topic consumer is starting"
+    lost = f", {topic['lost']} messages were deleted before they were read" if topic["lost"] else ""
+    told = f", not heard of for {topic['behind_s']:.0f} s" if topic["state"] == "away" else ""
+    said = f" · {short(topic['error'])}" if topic["error"] else ""
+    partitions = len(topic["partitions"])
+    return f"{topic['state']}{told}, {topic['lag']} messages behind in {partitions} partitions{lost}{said}"
 
 
 def quarantine(

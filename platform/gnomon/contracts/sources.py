@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from gnomon.contracts.columns import Dtype
-from gnomon.contracts.data_contracts import AnyRule
+from gnomon.contracts.data_contracts import AnyRule, RowRule
 from gnomon.contracts.durations import Duration
+from gnomon.contracts.kafka_topics import KafkaTopic
 from gnomon.contracts.object_urls import is_object_url, parse_object_url
 from gnomon.contracts.specs import UNUSED, Part, Spec, as_tuple
 from gnomon.contracts.transform_rules import check_steps
@@ -19,8 +20,8 @@ from gnomon.contracts.transforms import AnyTransform, columns_read, computed_col
 FileFormat = Literal["parquet", "csv", "jsonl", "json"]
 """`jsonl` is one object a line; `json` is one array of objects."""
 
-SourceFormat = FileFormat | Literal["delta", "iceberg", "sql"]
-"""Files, tables of files, or a database."""
+SourceFormat = FileFormat | Literal["delta", "iceberg", "sql", "kafka"]
+"""Files, tables of files, a database, or a topic."""
 
 _FORMATS: dict[str, FileFormat] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
@@ -70,13 +71,14 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "delta": ("path",),
     "iceberg": ("table", "catalog"),
     "sql": ("sql", "table", "url_env", "partition_by", "partitions", "watermark", "late"),
+    "kafka": ("kafka",),
 }
-_NO_PLACE = "say where its rows are: path=, or sql= or table= with url_env=, or table= with catalog="
-_PLACES = ("path", "sql", "table", "catalog", "url_env", "partition_by", "partitions", "watermark", "late")
+_NO_PLACE = "say where its rows are: path=, or sql= or table= with url_env=, or table= with catalog=, or kafka="
+_PLACES = ("path", "sql", "table", "catalog", "url_env", "partition_by", "partitions", "watermark", "late", "kafka")
 
 
 class DataSource(Spec, init=False):
-    """Rows in files, in a table of a lake or in a database, each an event with an identity and two times.
+    """Rows in files, in a table of a lake, in a database or in a topic, each an event with an identity and two times.
 
     A row's known time is its `known_time` column; without one it is the event time plus `known_delay`.
     Rows with the same `id` are versions of one event: the later-known one replaces the earlier from then on.
@@ -103,6 +105,7 @@ class DataSource(Spec, init=False):
         partitions: How many parts; 4 when left out.
         watermark: Column that grows with every insert and update; only rows from its last value on are read again.
         late: How far behind the last watermark rows may still appear; that much is read again, and known rows dropped.
+        kafka: Topic whose messages are the rows; read without pause while the source is applied.
 
     Example:
         >>> DataSource("payments", path="p/*.parquet", id="tx_id", event_time="paid_at").format
@@ -136,6 +139,7 @@ class DataSource(Spec, init=False):
     partitions: Annotated[int | None, Field(ge=1, le=64)] = UNUSED
     watermark: str | None = UNUSED
     late: Duration | None = UNUSED
+    kafka: KafkaTopic | None = UNUSED
 
     @model_validator(mode="before")
     @classmethod
@@ -147,6 +151,8 @@ class DataSource(Spec, init=False):
                 raise ValueError(f"Delta tables in object stores are not read: mount '{path}', and give its folder")
         if not isinstance(values, dict) or "format" in values:
             return values
+        if values.get("kafka"):
+            return {**values, "format": "kafka"}
         if values.get("sql") or values.get("url_env"):
             return {**values, "format": "sql"}
         if values.get("table") or values.get("catalog"):
@@ -170,7 +176,7 @@ class DataSource(Spec, init=False):
         for name in given:
             if name not in _TAKES.get(self.format, ("path",)):
                 raise ValueError(f"a source of format '{self.format}' takes no {name}")
-        needed = {"iceberg": ("table", "catalog"), "sql": ("url_env",)}.get(self.format, ("path",))
+        needed = {"iceberg": ("table", "catalog"), "sql": ("url_env",), "kafka": ("kafka",)}.get(self.format, ("path",))
         for name in needed:
             if name not in given:
                 raise ValueError(f"a source of format '{self.format}' needs {name}")
@@ -187,6 +193,32 @@ class DataSource(Spec, init=False):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two rules of the contract are named '{label}': give one of them another name=")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_fit_a_topic(self) -> Self:
+        for rule in self.contract if self.kafka else ():
+            if not isinstance(rule, RowRule):
+                raise ValueError(  # noqa: TRY004 - only ValueErrors become errors of the definition
+                    f"rule '{rule.label()}' is about all rows of an ingestion, and a topic has no end"
+                )
+            if rule.severity == "fail":
+                raise ValueError(
+                    f"rule '{rule.label()}' has the severity 'fail', and nobody can be refused a message that is in "
+                    "the topic: give it severity='quarantine' or 'warn'"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _message_columns_fit(self) -> Self:
+        computed = computed_columns(self.transforms)
+        for name, dtype in (self.kafka.column_types() if self.kafka else {}).items():
+            if name in computed:
+                raise ValueError(f"column '{name}' is taken from the message, and a transform computes it too")
+            declared = self.fields[name].dtype if name in self.fields else dtype
+            declared = "timestamp" if name in self.times() else declared
+            if dtype != "string" and declared != dtype:
+                raise ValueError(f"column '{name}' is a message's {dtype}, and is declared as {declared}")
         return self
 
     @model_validator(mode="after")
@@ -213,13 +245,16 @@ class DataSource(Spec, init=False):
 
     def place(self) -> str:
         """Return where the rows come from, in words that hold no secret."""
+        if self.kafka is not None:
+            return self.kafka.place()
         if self.format == "sql":
             return f"table '{self.table}' of {self.url_env}" if self.table else f"the query on {self.url_env}"
         return f"table '{self.table}' of catalog '{self.catalog}'" if self.format == "iceberg" else f"'{self.path}'"
 
     def required_columns(self) -> tuple[str, ...]:
-        """Return the columns that every file must have, in declaration order and without repeats."""
+        """Return the columns that every file, or message, must have, in declaration order and without repeats."""
         ruled = (name for rule in self.contract for name in rule.columns())
-        names = [*self.event_columns(), *self.fields, *ruled, *columns_read(self.transforms)]
+        around = self.kafka.columns if self.kafka else ()
+        names = [*self.event_columns(), *self.fields, *around, *ruled, *columns_read(self.transforms)]
         computed = computed_columns(self.transforms)
         return tuple(dict.fromkeys(name for name in names if name not in computed))

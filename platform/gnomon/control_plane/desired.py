@@ -13,6 +13,7 @@ from gnomon.contracts.features import FeatureView
 from gnomon.contracts.operations import Operation, OperationStore
 from gnomon.contracts.platform_state import Applied
 from gnomon.contracts.registry import ModelVersion
+from gnomon.contracts.sources import DataSource
 
 MOST_ACTIVE = 100_000
 """Operations read at once. The store lists the newest first; a smaller bound would let the oldest wait for ever."""
@@ -48,12 +49,14 @@ class Desired:
         monitors: Every monitor by name.
         operations: Operations that have not ended, oldest first.
         streams: Whether a view is declared fresh, so that the stream consumer should run.
+        topics: Whether the rows of a source come from a topic, so that the topic consumer should run.
     """
 
     endpoints: Mapping[str, EndpointTarget | None]
     monitors: Mapping[str, WatchedMonitor]
     operations: tuple[Operation, ...]
     streams: bool = False
+    topics: bool = False
 
 
 class AppliedApps(Protocol):
@@ -85,14 +88,15 @@ def read_desired(definitions: AppliedApps, registry: Aliases, operations: Operat
     """
     endpoints: dict[str, EndpointTarget | None] = {}
     monitors: dict[str, WatchedMonitor] = {}
-    streams = False
+    streams = topics = False
     for applied in definitions.apps():
         streams = streams or any(view.freshness is not None for view in applied.app.all(FeatureView))
+        topics = topics or any(source.kafka is not None for source in applied.app.all(DataSource))
         deployments = {deployment.name: deployment for deployment in applied.app.all(Deployment)}
         endpoints |= {d.name: _target(d, registry, applied.app_hash) for d in deployments.values()}
         monitors |= {m.name: _watched(m, deployments[m.deployment]) for m in applied.app.all(Monitor)}
     active = operations.list(states=("pending", "running"), limit=MOST_ACTIVE)
-    return Desired(endpoints, monitors, tuple(reversed(active)), streams)
+    return Desired(endpoints, monitors, tuple(reversed(active)), streams, topics)
 
 
 def _target(deployment: Deployment, registry: Aliases, app_hash: str) -> EndpointTarget | None:

@@ -31,7 +31,7 @@ ACTOR = "control-plane"
 
 
 class StreamKeeper(Protocol):
-    """Runs the stream consumer; implemented by `stream_actor`."""
+    """Runs the stream consumer, or the topic consumer; implemented by `stream_actor`."""
 
     def keep(self, *, wanted: bool) -> None:
         """Start the consumer, or end it; nothing happens where it is so already."""
@@ -40,7 +40,10 @@ class StreamKeeper(Protocol):
 
 @dataclass(frozen=True)
 class ControlPorts:
-    """Everything that the control plane reads from and acts on; without `streams`, no view is kept fresh."""
+    """Everything that the control plane reads from and acts on.
+
+    Without `streams`, no view is kept fresh; without `topics`, no topic is read.
+    """
 
     definitions: AppliedApps
     registry: Aliases
@@ -49,6 +52,7 @@ class ControlPorts:
     workers: WorkerPool
     endpoints: EndpointServer
     streams: StreamKeeper | None = None
+    topics: StreamKeeper | None = None
 
 
 class Executor:

@@ -61,6 +61,9 @@ class ControlLoop:
         if seen is not None and self._ports.streams is not None:
             with self._surviving("keep the stream consumer"):
                 self._ports.streams.keep(wanted=seen[0].streams)
+        if seen is not None and self._ports.topics is not None:
+            with self._surviving("keep the topic consumer"):
+                self._ports.topics.keep(wanted=seen[0].topics)
         if seen is not None:
             with self._surviving("record the endpoints"):
                 self._record_endpoints(*seen)

@@ -1,13 +1,13 @@
-"""The stream consumer's actor: a shell that steps a `StreamConsumer` for ever. Kept by the control plane's loop.
+"""The actors of the stream consumer and the topic consumer: shells that step one for ever. Kept by the control plane.
 
-Detached, and restarted by Ray whenever its process dies; the new process goes on from the stored positions.
+Detached, and restarted by Ray whenever their processes die; a new process goes on from the stored positions.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import ray
 
@@ -15,26 +15,34 @@ from gnomon.runtime.entry_points import entry_point
 from gnomon.runtime.ray_actors import DEAD, NAMESPACE, actor_row, cluster_errors, find_actor
 from gnomon.telemetry.logs import logger
 
-if TYPE_CHECKING:  # the control plane, which keeps the actor, does without Arrow
-    from gnomon.control_plane.streaming import StreamConsumer
-
 NAME = "stream-consumer"
 """Name of the actor in the namespace `gnomon`."""
+
+TOPICS = "topic-consumer"
+"""Name of the other one."""
 
 _LOOK_EVERY_S = 5.0
 """Pause between two looks at an actor that is as it should be; Ray itself restarts one that dies."""
 
 
+class Consumer(Protocol):
+    """What is stepped: `streaming.StreamConsumer` or `topic_consumer.TopicConsumer`."""
+
+    def step(self) -> float:
+        """Do what there is to do; return the seconds to wait before the next step."""
+        ...
+
+
 class StreamActor:
-    """Steps a stream consumer in a thread of its own.
+    """Steps a consumer in a thread of its own.
 
     Args:
         factory: Function that builds the consumer, as `module:function`; called without arguments.
     """
 
     def __init__(self, factory: str) -> None:
-        self._consumer: StreamConsumer = entry_point(factory)()
-        self._thread = threading.Thread(target=self._run, name="stream-consumer", daemon=True)
+        self._consumer: Consumer = entry_point(factory)()
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -44,23 +52,29 @@ class StreamActor:
             try:
                 pause_s = self._consumer.step()
             except Exception as error:  # noqa: BLE001 - see below
-                # The edge of the thread: if it ended, no value would ever be fresh again.
-                logger().error("a step of the stream consumer failed", exc_info=error)
+                # The edge of the thread: if it ended, nothing would ever come in again.
+                logger().error("a step of a consumer failed", exc_info=error)
                 pause_s = 1.0
 
 
-_ACTOR = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=2)(StreamActor)
+class TopicActor(StreamActor):
+    """The same under another name, so that the two processes are told apart."""
+
+
+_RESTARTED = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=2)
+_ACTORS = {NAME: _RESTARTED(StreamActor), TOPICS: _RESTARTED(TopicActor)}
 
 
 class RayStreamKeeper:
-    """Starts the stream consumer's actor while a view is fresh, and ends it when none is; `execution.StreamKeeper`.
+    """Starts a consumer's actor while there is something for it, and ends it when not; `execution.StreamKeeper`.
 
     Args:
         factory: Function that builds the consumer, as `module:function`.
+        name: Which of the actors: `NAME` or `TOPICS`.
     """
 
-    def __init__(self, factory: str) -> None:
-        self._factory = factory
+    def __init__(self, factory: str, name: str = NAME) -> None:
+        self._factory, self._name = factory, name
         self._done: tuple[bool, float] | None = None
 
     def keep(self, *, wanted: bool) -> None:
@@ -75,12 +89,12 @@ class RayStreamKeeper:
         now_s = time.monotonic()
         if self._done is not None and self._done[0] == wanted and now_s - self._done[1] < _LOOK_EVERY_S:
             return
-        handle = find_actor(NAME)
+        handle = find_actor(self._name)
         runs = handle is not None and actor_row(handle)["State"] != DEAD
         if wanted and not runs:
-            options = {"name": NAME, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
+            options = {"name": self._name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
             with cluster_errors():
-                _ACTOR.options(**options).remote(self._factory)
+                _ACTORS[self._name].options(**options).remote(self._factory)
         elif runs and not wanted:
             with cluster_errors():  # in the middle of a step or not: the next one repeats what it could not do
                 ray.kill(handle, no_restart=True)

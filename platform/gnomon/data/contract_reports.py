@@ -128,9 +128,13 @@ def require_rows_kept(source: DataSource, tallies: Mapping[str, Tally]) -> None:
     Raises:
         ContractViolated: One is broken.
     """
+    require_kept(source, rule_results(source, tallies))
+
+
+def rule_results(source: DataSource, tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
+    """Return `RuleResult.as_json` of each rule of a source's contract that has a tally, by its label."""
     ruled = [(rule, tallies[rule.label()]) for rule in source.contract if rule.label() in tallies]
-    results = [RuleResult.of(rule, tally, broken_rows(tally)).as_json() for rule, tally in ruled]
-    require_kept(source, results)
+    return [RuleResult.of(rule, tally, broken_rows(tally)).as_json() for rule, tally in ruled]
 
 
 def broken_rows(tally: Tally) -> str:

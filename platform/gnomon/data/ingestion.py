@@ -30,6 +30,7 @@ from gnomon.data.contract_reports import require_kept
 from gnomon.data.deduplication import Fresh
 from gnomon.data.extraction import Cursor, extract
 from gnomon.data.ingest_reports import BatchCounts, IngestReport, Memory, read_as
+from gnomon.data.quarantine_tables import quarantine_batch, quarantine_table
 from gnomon.data.schema_drift import schema_drift
 from gnomon.data.source_files import Batch, FilePart, Limits, group_batches, scan_parts
 from gnomon.data.source_schema import found_types, read_schema, types_in
@@ -43,23 +44,13 @@ _RAY_BATCH_ROWS = 10_000_000
 ConnectRay = Callable[[], None]
 
 
-def quarantine_table(source: str) -> str:
-    """Return the name of the table that holds a source's rejects."""
-    return f"{source}__quarantine"
-
-
-def quarantine_batch(batch_id: str) -> str:
-    """Return the id under which the rejects of a batch are committed."""
-    return f"{batch_id}-quarantine"
-
-
 def ingest(
     source: DataSource, root: str, offline: OfflineStore, clock: Clock, *, local_rows: int,
     report: Callable[[str], None], schema: Mapping[str, Dtype] | None = None, use_ray: bool | None = None,
     connect_ray: ConnectRay | None = None, limits: Limits | None = None, ingestion_id: str = "",
     previous: Mapping[str, Any] | None = None, work_folder: Path | None = None,
 ) -> IngestReport:  # fmt: skip
-    """Bring all rows of a source's files into its table.
+    """Bring all rows of a source's files into its table; of a topic, the messages up to its present end.
 
     Before any row is committed every file is looked at: one that is empty, cut off or lacks a column stops everything.
     So does a broken rule of the source's contract; what is checked is what is committed.
@@ -97,6 +88,8 @@ def ingest(
     started_s = time.perf_counter()
     columns = dict(schema) if schema else read_schema(source, root)
     limits, ingestion = limits or Limits(), ingestion_id or secrets.token_hex(16)
+    if source.kafka is not None:
+        return _ingest_topic(source, columns, offline, clock, ingestion, report)
     before = Memory.of(previous, read_as(source, columns), offline.version(source.name))
     folder = (work_folder or Path(tempfile.gettempdir())) / f"extract-{source.name}-{ingestion}"
     try:
@@ -121,6 +114,15 @@ def ingest(
         distributed=distributed, contract=results, memory=run.memory(found, before),
         drift=schema_drift(source, columns_in_files(source, columns), found.types, before.types) if found.parts else (),
     )  # fmt: skip
+
+
+def _ingest_topic(
+    source: DataSource, schema: Mapping[str, Dtype], offline: OfflineStore, clock: Clock, ingestion: str,
+    report: Callable[[str], None],
+) -> IngestReport:  # fmt: skip
+    from gnomon.data.topic_ingestion import ingest_topic  # brings in what is needed for topics alone
+
+    return ingest_topic(source, schema, offline, clock, ingestion, report)
 
 
 def _ray_limits(limits: Limits) -> Limits:

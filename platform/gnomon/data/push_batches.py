@@ -22,8 +22,8 @@ from gnomon.contracts.sources import DataSource
 from gnomon.data.appending import append_new, until_no_conflict
 from gnomon.data.contract_reports import require_rows_kept
 from gnomon.data.deduplication import drop_known, event_period_us, stored_keys
-from gnomon.data.ingestion import quarantine_batch, quarantine_table
 from gnomon.data.json_rows import parse_object, read_json_lines
+from gnomon.data.quarantine_tables import quarantine_batch, quarantine_table
 from gnomon.data.source_files import FilePart
 from gnomon.data.text_steps import as_written
 from gnomon.data.validation import Judged, judge

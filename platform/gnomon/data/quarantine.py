@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from gnomon.contracts.columns import INGESTED_AT
 from gnomon.contracts.offline_store import OfflineStore
-from gnomon.data.ingestion import quarantine_table
+from gnomon.data.quarantine_tables import quarantine_table
 from gnomon.data.validation import REJECT_FIELDS
 
 _ALWAYS_US = 2**63 - 1

@@ -105,6 +105,8 @@ def found_types(source: DataSource, root: str) -> dict[str, Dtype | str]:
         InvalidInput: A file is empty or not readable as text, or the place cannot be read as it is defined.
         CorruptData: A file cannot be read.
     """
+    if source.kafka is not None:
+        return _topic_types(source)
     if source.is_extracted():
         return {field.name: _match(field.type) for field in extracted_schema(source, root)}
     found: dict[str, Dtype | str] = {}
@@ -129,6 +131,19 @@ def _types_of(
     if is_sample:
         return {name: _infer_cleansed(name, column, source) for name, column in _first_columns(file, source).items()}
     return {name: found.get(name, "string") for name in csv_header(file)[1]} if source.format == "csv" else None
+
+
+def _topic_types(source: DataSource) -> dict[str, Dtype | str]:
+    """Return the types of the columns that are declared, and of those that the first messages have."""
+    from gnomon.data.topic_samples import first_values
+
+    assert source.kafka is not None, "of format kafka"
+    declared: dict[str, Dtype | str] = {name: field.dtype for name, field in source.fields.items()}
+    declared |= dict.fromkeys(source.times(), "timestamp")
+    missing = [name for name in source.required_columns() if name not in declared | source.kafka.column_types()]
+    values = first_values(source, needed=bool(missing) or not source.fields)
+    seen = {name: _infer_cleansed(name, column, source) for name, column in _json_columns(_objects(values)).items()}
+    return {**seen, **source.kafka.column_types(), **declared}
 
 
 def types_in(files: Iterable[Path]) -> dict[str, Dtype | str]:

@@ -85,7 +85,10 @@ def read_and_judge(part: FilePart, source: DataSource, schema: Mapping[str, Dtyp
     return judge(read_part(part, as_written(source, schema)), part, source, schema, now_us)
 
 
-def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str, Dtype], now_us: int) -> Judged:
+def judge(
+    raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str, Dtype], now_us: int, *,
+    refuse_zoneless: bool = True,
+) -> Judged:  # fmt: skip
     """Split raw rows into table rows and rejects.
 
     Args:
@@ -94,6 +97,7 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
         source: Its id, times and rules.
         schema: Types of all columns of the source.
         now_us: Becomes the ingestion time; event times more than five minutes later are refused.
+        refuse_zoneless: Refuse a part of whose times none has a zone as a whole; else each of its rows.
 
     Returns:
         As many rows and rejects as the part has rows. A row that breaks several rules is rejected for the first.
@@ -103,7 +107,8 @@ def judge(raw: RawRows, part: FilePart, source: DataSource, schema: Mapping[str,
     """
     require_columns(part, source)
     read = read_columns(raw, source, schema)
-    _require_zones(raw, part, source, read.readings)
+    if refuse_zoneless:
+        _require_zones(raw, part, source, read.readings)
     columns = {name: reading.values for name, reading in read.readings.items()}
     event_time = columns[source.event_time]
     ids = event_ids([columns[name] for name in source.id])

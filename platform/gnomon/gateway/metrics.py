@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from gnomon.control_plane.parts import Parts
 from gnomon.errors import GnomonError
 from gnomon.gateway.status import platform_status
+from gnomon.gateway.topic_figures import measure_topics
 from gnomon.telemetry.logs import logger
 
 
@@ -60,6 +61,7 @@ def _own(parts: Parts, registry: CollectorRegistry) -> None:
     for source in status["sources"]:
         tables.labels(source["name"]).set(source["version"])
     _streams(status["views"], registry)
+    measure_topics(status["sources"], registry)
     champion = Gauge("gnomon_champion_version", "Version that serves, 0 when none", ["model"], registry=registry)
     quality = Gauge("gnomon_champion_metric", "Held-out metric of the champion", ["model", "metric"], registry=registry)
     for model in status["models"]:

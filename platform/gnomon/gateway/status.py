@@ -18,6 +18,7 @@ from gnomon.errors import Unavailable
 from gnomon.features.online_versions import shown_app
 from gnomon.features.stream_positions import STREAM
 from gnomon.gateway.bodies import operation_json, plain
+from gnomon.gateway.topic_figures import topic_status
 
 _STALE_S = 15.0  # thirty of the control plane's iterations
 
@@ -82,6 +83,7 @@ def _source(parts: Parts, source: DataSource) -> dict[str, Any]:
         "name": source.name,
         "version": parts.offline.version(source.name),
         "last_ingest": dict(mark) if mark else None,
+        **topic_status(parts, source),
     }
 
 
