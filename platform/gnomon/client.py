@@ -15,6 +15,7 @@ from gnomon.connection import Connection, Json
 from gnomon.errors import InvalidInput
 from gnomon.export_client import Exports
 from gnomon.history_client import History
+from gnomon.layout_client import Layouts
 from gnomon.operations_client import Operations
 from gnomon.push_client import EventSender
 from gnomon.runtime.platform_record import read_record
@@ -33,6 +34,7 @@ class Client(DefinitionSearch, EventSender):
     Attributes:
         operations: Every piece of work that was asked for; the verbs below ask and wait through it.
         history: What was done by whom, how trainings went, and the log.
+        layouts: What tables take that are laid out by entity.
         exports: Training sets, and features as of a moment, as Parquet files.
 
     Raises:
@@ -45,6 +47,7 @@ class Client(DefinitionSearch, EventSender):
         super().__init__(self._connection)
         self.operations = Operations(self._connection)
         self.history = History(self._connection)
+        self.layouts = Layouts(self._connection)
         self.exports = Exports(self._connection, self.operations.run)
 
     @property

@@ -10,6 +10,7 @@ from gnomon.cli import (
     export_commands,
     feature_test_command,
     import_command,
+    layout_commands,
     platform_commands,
     push_command,
     reading_commands,
@@ -30,5 +31,6 @@ app = typer.Typer(
 for module in (
     platform_commands, definition_commands, work_commands, serving_commands, reading_commands, audit_commands,
     push_command, search_commands, feature_test_command, export_commands, import_command,
+    layout_commands,
 ):  # fmt: skip
     module.register(app)

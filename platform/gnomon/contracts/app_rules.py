@@ -20,7 +20,7 @@ from gnomon.errors import InvalidDefinition, NotFound, did_you_mean
 if TYPE_CHECKING:
     from gnomon.contracts.apps import App
 
-_NUMERIC = ("sum", "mean", "std", "var", "quantile")
+_NUMERIC = ("sum", "mean", "std", "var", "quantile", "approx_quantile")
 
 
 def check_references(app: App) -> None:

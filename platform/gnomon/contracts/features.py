@@ -17,10 +17,11 @@ from gnomon.contracts.columns import Dtype
 from gnomon.contracts.durations import Duration, format_duration, parse_duration
 from gnomon.contracts.expressions import AnyExpression
 from gnomon.contracts.specs import DescribedPart, Name, Reference, Spec, as_tuple
+from gnomon.contracts.tiles import SKETCHES, check_tile
 
 AggregationFunction = Literal[
     "count", "count_distinct", "sum", "mean", "min", "max", "std", "var", "quantile", "first", "last", "last_k",
-    "top_k", "time_since_last",
+    "top_k", "time_since_last", "approx_count_distinct", "approx_quantile", "approx_top_k",
 ]  # fmt: skip
 ExpiredPolicy = Literal["null", "serve", "default", "reject"]
 Constant = bool | int | float | str | None
@@ -29,7 +30,7 @@ MOST_LISTED = 100
 """Greatest `k`: a list is stored as one text."""
 
 _LONGEST = timedelta(days=36_500_000)
-_PARAMETERS = {"quantile": "q", "last_k": "k", "top_k": "k"}
+_PARAMETERS = {"quantile": "q", "approx_quantile": "q", "last_k": "k", "top_k": "k", "approx_top_k": "k"}
 _UNUSED = Field(default=None, exclude_if=lambda value: value is None)  # so that older definitions keep their hash
 
 
@@ -74,15 +75,21 @@ class Aggregation(DescribedPart, init=False):
     ones the smaller value) are JSON arrays in a string. `time_since_last` is in seconds, from the newest row that has
     a value to `t`.
 
+    With a `tile` the window begins at a multiple of the tile since the epoch: `(⌊(t − lag − window) ÷ tile⌋ · tile,
+    t − lag]`, in training sets, materializations and streams alike, and the statistic is merged from its tiles. The
+    functions `approx_…` are sketches, for tiles only, with an error that the guide states.
+
     Attributes:
         column: Column of the source, an expression over its columns, or `"*"` (rows; with `count` and
             `time_since_last`).
         function: The statistic.
         window: Length of the window.
         where: Only rows for which this is true take part.
-        q: Which quantile, between 0 and 1; only for `quantile`.
-        k: How many values at most, 1 to `MOST_LISTED`; only for `last_k` and `top_k`.
+        q: Which quantile, between 0 and 1; only for `quantile` and `approx_quantile`.
+        k: How many values at most, 1 to `MOST_LISTED`; only for `last_k`, `top_k` and `approx_top_k`.
         lag: How long before `t` the window ends; none when left out.
+        tile: Length of the tiles that the statistic is merged from, shorter than the window, `tiles.MOST_TILES` of them
+            at most; without one the window slides to the microsecond. Not for functions that need every row.
         name: `<column>_<function>_<window>` when left out, with q or k after the function and `_lag_<lag>` at the end.
         default: As for `Column`.
 
@@ -102,6 +109,7 @@ class Aggregation(DescribedPart, init=False):
     q: float | None = _UNUSED
     k: Annotated[int | None, Field(strict=True)] = _UNUSED
     lag: Annotated[Duration | None, AfterValidator(lambda lag: lag or None)] = _UNUSED
+    tile: Duration | None = _UNUSED
     name: Name
     default: Constant = None
 
@@ -139,12 +147,19 @@ class Aggregation(DescribedPart, init=False):
         wanted = _PARAMETERS.get(self.function)
         for name, value in (("q", self.q), ("k", self.k)):
             if name != wanted and value is not None:
-                users = " and ".join(f"'{f}'" for f, parameter in _PARAMETERS.items() if parameter == name)
+                exact = (f for f, parameter in _PARAMETERS.items() if parameter == name and f not in SKETCHES.values())
+                users = " and ".join(f"'{f}'" for f in exact)
                 raise ValueError(f"'{self.function}' takes no {name} (got {value}): leave it out, it is for {users}")
         if wanted == "q" and not (self.q is not None and 0 < self.q < 1):
-            raise ValueError(f"'quantile' needs q between 0 and 1, such as q=0.5 for the median (got q={self.q})")
+            example = "such as q=0.5 for the median"
+            raise ValueError(f"'{self.function}' needs q between 0 and 1, {example} (got q={self.q})")
         if wanted == "k" and not (self.k is not None and 1 <= self.k <= MOST_LISTED):
             raise ValueError(f"'{self.function}' needs k from 1 to {MOST_LISTED}, such as k=3 (got k={self.k})")
+        return self
+
+    @model_validator(mode="after")
+    def _tile_fits(self) -> Self:
+        check_tile(self.function, self.window, self.tile)
         return self
 
 

@@ -17,7 +17,9 @@ from gnomon.contracts.specs import content_hash
 if TYPE_CHECKING:
     from gnomon.contracts.apps import App
 
-_MEASURES = ("mean", "std", "var", "quantile", "time_since_last")
+_COUNTS = ("count", "count_distinct", "approx_count_distinct")
+_LISTS = ("last_k", "top_k", "approx_top_k")
+_MEASURES = ("mean", "std", "var", "quantile", "approx_quantile", "time_since_last")
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ def feature_dtype(feature: object, schema: dict[str, Dtype]) -> Dtype:
         return feature.dtype
     if not isinstance(feature, Aggregation):
         raise TypeError(f"{feature!r} is not a feature")
-    if feature.function in ("count", "count_distinct"):
+    if feature.function in _COUNTS:
         return "int64"
-    if feature.function in ("last_k", "top_k"):
+    if feature.function in _LISTS:
         return "string"
     if feature.function in _MEASURES or not isinstance(feature.column, str):
         return "float64"

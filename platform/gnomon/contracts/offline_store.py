@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
 
@@ -147,6 +149,18 @@ class OfflineStore(Protocol):
         self, table: str, *, after_us: int | None = None, until_us: int | None = None, version: int | None = None
     ) -> list[str]:  # fmt: skip
         """Return absolute paths of the Parquet files that can hold rows of that event time, for distributed readers."""
+        ...
+
+    def derived_folder(self, table: str) -> Path | None:
+        """Return where data that is made from the table may lie, a cache that can be made again at any time.
+
+        Args:
+            table: Name of the table.
+
+        Returns:
+            A folder of the store's own that all readers see and no table is; it need not exist yet. None where the
+            store keeps no such data.
+        """
         ...
 
     def tables(self) -> list[str]:

@@ -23,8 +23,8 @@ from gnomon.features.expression_kernels import ARROW_TYPES, without_nan
 from gnomon.features.smallest_rows import Row
 from gnomon.features.view_rows import derive
 
-_NEVER_NEGATIVE = ("count", "count_distinct", "std", "var", "time_since_last")
-_OF_THE_COLUMN = ("min", "max", "first", "last", "mean", "quantile")
+_NEVER_NEGATIVE = ("count", "count_distinct", "approx_count_distinct", "std", "var", "time_since_last")
+_OF_THE_COLUMN = ("min", "max", "first", "last", "mean", "quantile", "approx_quantile")
 
 
 class DerivedSubject:
@@ -89,7 +89,7 @@ def feature_domain(app: App, view: FeatureView, feature: AnyFeature) -> Domain:
         return _column_domain(app, view, feature.column, dtype, also)
     if not isinstance(feature, Aggregation):
         return Domain(dtype, also=also)
-    if feature.function in ("last_k", "top_k"):
+    if feature.function in ("last_k", "top_k", "approx_top_k"):
         named = isinstance(feature.column, str)
         of = app.schemas[view.source][str(feature.column)] if named else "float64"
         return Domain("string", list_of=_column_domain(app, view, str(feature.column), of, ()), also=also)

@@ -70,6 +70,14 @@ def timestamps(times: Int64s) -> pa.Array:
     return pa.array(times, pa.int64()).cast(TIMESTAMP)
 
 
+def entity_table(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Return the key columns of each entity among some rows, once; a row with a null key is of no entity."""
+    valid = np.ones(rows.num_rows, np.bool_)
+    for key in keys:
+        valid &= np.asarray(pc.is_valid(rows.column(key)))
+    return rows.select(list(keys)).filter(pa.array(valid)).group_by(list(keys), use_threads=False).aggregate([])
+
+
 def entity_codes(requests: pa.Table, events: pa.Table, keys: Sequence[str]) -> tuple[Int64s, Int64s, int]:
     """Number the entities of the requests, and find them among the events.
 

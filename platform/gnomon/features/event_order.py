@@ -18,6 +18,9 @@ from gnomon.features.event_columns import Array, Flags, Int64s, column, entity_c
 SUPERSEDED = "_superseded_us"
 """Column of int64 microseconds that `superseded_us` can be kept in, where versions of one event travel apart."""
 
+TIE = "_tie"
+"""Column of int64 that can take the place of event id and digest in the order of rows that agree in all times."""
+
 NEVER_US = int(np.iinfo(np.int64).max)
 """Superseded at no time."""
 
@@ -178,8 +181,10 @@ def _break_ties(events: pa.Table, rows: Int64s, codes: Int64s, event: Int64s, kn
         return rows
     group = np.cumsum(np.append(True, ~same))[tied]
     among = rows[tied]
-    keys = [tie_ranks(events, DIGEST, among), tie_ranks(events, EVENT_ID, among)]
-    keys += [times_us(events, INGESTED_AT)[among], known[among], group]
+    if TIE in events.column_names:
+        last = [times_us(events, TIE)[among]]
+    else:
+        last = [tie_ranks(events, DIGEST, among), tie_ranks(events, EVENT_ID, among)]
     rows = rows.copy()
-    rows[tied] = among[np.lexsort(tuple(keys))]
+    rows[tied] = among[np.lexsort((*last, times_us(events, INGESTED_AT)[among], known[among], group))]
     return rows

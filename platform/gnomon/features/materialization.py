@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,10 @@ def materialize(
     return Materialized(view_name, rows, written, ignored, as_of_us, version, newest)
 
 
-def entity_rows(app: App, view: FeatureView, events: pa.Table, as_of_us: int) -> pa.Table:
+def entity_rows(
+    app: App, view: FeatureView, events: pa.Table, as_of_us: int,
+    tiles: Mapping[int, pa.Table] = MappingProxyType({}),
+) -> pa.Table:  # fmt: skip
     """Compute one row per entity, ready for `OnlineStore.write`.
 
     A view with an aggregation gives every entity that was ever seen a row of the time `as_of_us`, also one whose
@@ -105,6 +109,7 @@ def entity_rows(app: App, view: FeatureView, events: pa.Table, as_of_us: int) ->
         view: The view.
         events: Events of its source, of whole entities.
         as_of_us: The moment.
+        tiles: Partials in place of events, as `view_rows` takes them.
 
     Returns:
         Key columns, `EVENT_TIME`, `KNOWN_TIME` and the view's features.
@@ -118,7 +123,10 @@ def entity_rows(app: App, view: FeatureView, events: pa.Table, as_of_us: int) ->
             f"feature_view '{view.name}': feature '{clash[0]}' has the name of a key column", "give it another name="
         )
     entities = _entities(app, view, events, keys, as_of_us)
-    found = view_rows(app, view, events, _at(entities, as_of_us), expire=False)
+    if tiles:
+        seen = [entities, *(table.select(list(keys)).cast(entities.schema) for table in tiles.values())]
+        entities = pa.concat_tables(seen).group_by(list(keys), use_threads=False).aggregate([])
+    found = view_rows(app, view, events, _at(entities, as_of_us), expire=False, tiles=tiles)
     moment = np.full(entities.num_rows, as_of_us, np.int64)
     event, known = (moment, moment) if has_windows(view) else (found.event_us, found.known_us)
     table = entities.append_column(EVENT_TIME, timestamps(event)).append_column(KNOWN_TIME, timestamps(known))
@@ -146,11 +154,10 @@ def _entity_tables(
 ) -> Iterator[pa.Table]:  # fmt: skip
     rows = table_rows(offline, view.source, version)
     if rows > local_rows and on_ray():
-        from gnomon.features.distributed_join import run_partitions, shuffle_events
+        from gnomon.features.distributed_join import compute_entities
 
-        partitions = max(2, -(-rows // partition_rows))
-        pieces = shuffle_events(app, view, None, offline, version, partitions, partition_rows)
-        yield from run_partitions(pieces, _partition_rows, (app.as_json(), view.name, as_of_us, partition_rows))
+        how = (app.as_json(), view.name, as_of_us, partition_rows)
+        yield from compute_entities(app, view, offline, version, partition_rows, _partition_rows, how)
         return
     events = read_view_events(app, view, offline, version, earliest_us=as_of_us, latest_us=as_of_us)
     yield entity_rows(app, view, events, as_of_us)

@@ -76,7 +76,7 @@ def withheld(address: str, next_try_s: float, why: str, hint: str) -> Unavailabl
         When the next try is, and why.
     """
     return Unavailable(
-        f"the online store at {address} is not asked before {next_try_s:.1f} s have passed, because it {why}",
+        f"the online store at {address} is not asked before {max(next_try_s, 0.1):.1f} s have passed, because it {why}",
         hint,
         {"address": address, "next_try_s": round(next_try_s, 3), "why": why},
     )

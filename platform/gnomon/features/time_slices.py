@@ -16,8 +16,9 @@ from gnomon.contracts.columns import EVENT_TIME, KNOWN_TIME
 from gnomon.contracts.features import Aggregation, FeatureView
 from gnomon.features.event_columns import Flags, Int64s, entity_codes, times_us
 from gnomon.features.event_order import superseded_us
-from gnomon.features.view_plans import view_keys, window_reach_us
+from gnomon.features.view_plans import view_keys
 from gnomon.features.view_rows import REQUEST_TIME
+from gnomon.features.window_edges import WindowEdges
 
 _LONG_AGO_US = int(np.iinfo(np.int64).min)
 
@@ -74,7 +75,7 @@ class _Past:
     @classmethod
     def of(cls, app: App, view: FeatureView, events: pa.Table, requests: pa.Table) -> _Past:
         _, codes, entities = entity_codes(requests, events, view_keys(app, view))
-        reach_us = max((sum(window_reach_us(f)) for f in view.features if isinstance(f, Aggregation)), default=0)
+        reach_us = max((WindowEdges.of(f).reach_us for f in view.features if isinstance(f, Aggregation)), default=0)
         event_us, known_us = times_us(events, EVENT_TIME), times_us(events, KNOWN_TIME)
         return cls(event_us, known_us, superseded_us(events), codes, entities, reach_us)
 

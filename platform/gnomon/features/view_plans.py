@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gnomon.contracts.apps import App
-from gnomon.contracts.durations import duration_us
 from gnomon.contracts.entities import Entity
 from gnomon.contracts.features import Aggregation, AnyFeature, Column, Derived, FeatureView
 from gnomon.errors import unknown_name
+from gnomon.features.window_edges import WindowEdges
 
 
 def view_keys(app: App, view: FeatureView) -> tuple[str, ...]:
@@ -24,14 +24,9 @@ def has_windows(view: FeatureView) -> bool:
     return any(isinstance(f, Aggregation) for f in view.features)
 
 
-def window_reach_us(feature: Aggregation) -> tuple[int, int]:
-    """Return the length of an aggregation's window, and how long before the time asked it ends."""
-    return duration_us(feature.window), 0 if feature.lag is None else duration_us(feature.lag)
-
-
 def longest_window_us(view: FeatureView) -> int | None:
     """Return how far back the view's values depend on event times; None where an event of any age may count."""
-    windows = [sum(window_reach_us(f)) for f in view.features if isinstance(f, Aggregation)]
+    windows = [WindowEdges.of(f).reach_us for f in view.features if isinstance(f, Aggregation)]
     if not windows or any(isinstance(f, Column) for f in view.features):
         return None
     return max(windows)

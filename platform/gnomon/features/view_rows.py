@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +33,12 @@ from gnomon.features.expression_kernels import (
     without_nan,
 )
 from gnomon.features.expressions import evaluate
+from gnomon.features.held_tiles import HeldTiles, any_held
 from gnomon.features.newest_rows import newest_visible
 from gnomon.features.view_expiry import hide_missing, hide_rows
 from gnomon.features.view_plans import has_windows, needed_features, source_columns, view_keys
-from gnomon.features.windows import WindowRequests, aggregate
+from gnomon.features.window_requests import WindowRequests
+from gnomon.features.windows import aggregate
 
 REQUEST_TIME = "_t"
 """Column of a request: the time that its features are of, int64 microseconds since the epoch."""
@@ -96,7 +99,7 @@ def view_values(
 def view_rows(
     app: App, view: FeatureView, events: pa.Table, requests: pa.Table, *, expire: bool,
     names: Sequence[str] | None = None, as_of_us: int | Int64s | None = None,
-    chunk_pairs: int = CHUNK_PAIRS,
+    chunk_pairs: int = CHUNK_PAIRS, tiles: Mapping[int, pa.Table] = MappingProxyType({}),
 ) -> ViewRows:  # fmt: skip
     """Compute values as `view_values` does, and the time of each row.
 
@@ -110,6 +113,7 @@ def view_rows(
         names: Only these features; all by default.
         as_of_us: Look with the knowledge of this moment, or each row with that of its own.
         chunk_pairs: Bound on pairs in memory.
+        tiles: Partials in place of events (see `held_tiles`), by the length of their tiles, which all ended before.
 
     Returns:
         The values and times.
@@ -123,10 +127,12 @@ def view_rows(
     at = until if as_of_us is None else np.full(len(until), as_of_us, np.int64)
     ordered, codes = order_events(events, requests, view_keys(app, view))
     asked = WindowRequests(codes, until, at)
+    held = {tile_us: HeldTiles.of(table, requests, view_keys(app, view)) for tile_us, table in tiles.items()}
     newest = _Newest.of(ordered, asked, chunk_pairs)
-    seen = _ever_seen(ordered, asked, newest.found, chunk_pairs) if has_windows(view) else newest.found
+    known = newest.found | any_held(held, codes)
+    seen = _ever_seen(ordered, asked, known, chunk_pairs) if has_windows(view) else known
     old = _too_old(view, newest, until) if expire or has_windows(view) else np.zeros(len(until), np.bool_)
-    values = _stored_values(app, view, features, events, ordered, asked, newest, chunk_pairs)
+    values = _stored_values(app, view, features, events, ordered, asked, newest, chunk_pairs, held)
     simple = [f for f in features if isinstance(f, Column)]
     derived = [f for f in features if isinstance(f, Derived)]
     if has_windows(view):
@@ -183,20 +189,27 @@ def _too_old(view: FeatureView, newest: _Newest, until: Int64s) -> Flags:
 
 def _stored_values(
     app: App, view: FeatureView, features: Sequence[AnyFeature], events: pa.Table, ordered: OrderedEvents,
-    asked: WindowRequests, newest: _Newest, chunk_pairs: int,
+    asked: WindowRequests, newest: _Newest, chunk_pairs: int, held: Mapping[int, HeldTiles],
 ) -> dict[str, pa.Array]:  # fmt: skip
     """Compute columns and aggregations; a column without a row is null."""
     schema = dict(app.schemas[view.source])
-    rows = pa.array(ordered.rows)
-    columns = {
+    columns = ordered_columns(app, view, features, events, ordered)
+    statistics = [f for f in features if isinstance(f, Aggregation)]
+    dtypes = {f.name: feature_dtype(f, schema) for f in statistics}
+    values = aggregate(ordered, asked, statistics, columns, dtypes, chunk_pairs, held)
+    positions = pa.array(newest.positions, mask=~newest.found)
+    return values | {f.name: columns[f.column].take(positions) for f in features if isinstance(f, Column)}
+
+
+def ordered_columns(
+    app: App, view: FeatureView, features: Sequence[AnyFeature], events: pa.Table, ordered: OrderedEvents
+) -> dict[str, pa.Array]:  # fmt: skip
+    """Return the source's columns that features read, in the order of the events; NaN is null."""
+    schema, rows = app.schemas[view.source], pa.array(ordered.rows)
+    return {
         name: without_nan(column(events, name).cast(ARROW_TYPES[schema[name]]).take(rows))
         for name in source_columns(features)
     }
-    statistics = [f for f in features if isinstance(f, Aggregation)]
-    dtypes = {f.name: feature_dtype(f, schema) for f in statistics}
-    values = aggregate(ordered, asked, statistics, columns, dtypes, chunk_pairs)
-    positions = pa.array(newest.positions, mask=~newest.found)
-    return values | {f.name: columns[f.column].take(positions) for f in features if isinstance(f, Column)}
 
 
 def derive(feature: Derived, values: Mapping[str, pa.Array], rows: int) -> pa.Array:

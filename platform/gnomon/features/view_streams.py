@@ -10,6 +10,7 @@ changes nothing, because a row counts online only if it is of a later moment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -95,7 +96,8 @@ class ViewStream:
             self._position = None  # taken in by half: the next step begins again with what is stored
             raise
         if entities.num_rows:
-            self._write(entity_rows(self._app, self._view, self._cache.events_of(entities), as_of_us))
+            events, tiles = self._cache.events_of(entities), self._cache.tiles_of(entities)
+            self._write(entity_rows(self._app, self._view, events, as_of_us, tiles))
         self._advance(version, as_of_us, entities.num_rows)
         return int(entities.num_rows)
 
@@ -124,7 +126,7 @@ class ViewStream:
         if self._name == self._view.name:
             note_shown(self._states, self._app, self._view.name)
         events = self._read_events(position.version, position.as_of_us)
-        self._cache = EventCache(self._view, self._keys, events, self._limit_bytes)
+        self._cache = EventCache(self._app, self._view, events, self._limit_bytes)
         self._cache.trim(position.as_of_us)
         columns = event_columns(self._app, self._view, None, self._offline.schema(source, version=position.version))
         self._tail = TableTail(self._offline, source, columns, position.version)
@@ -159,7 +161,7 @@ class ViewStream:
         crossed = self._cache.crossings(self._position.as_of_us, as_of_us)
         ids = pc.unique(pa.concat_arrays([self._pending, crossed.cast(pa.string())]))
         while True:  # what is loaded can bring in other versions, and with them other entities that were evicted
-            entities = self._cache.affected(ids, as_of_us)
+            entities = self._cache.affected(ids, self._position.as_of_us, as_of_us)
             missing = self._cache.missing(entities)
             if not missing.num_rows:
                 return entities
@@ -174,19 +176,25 @@ class ViewStream:
         self._pending = pc.unique(pa.concat_arrays([self._pending, column(rows, EVENT_ID).cast(pa.string())]))
         if len(elsewhere):
             self._load(ids=elsewhere)
+        if unfolded := self._cache.unfold(pc.unique(column(rows, EVENT_ID))):
+            self._load(tiles=unfolded)
         oldest_us = int(times_us(rows, INGESTED_AT).min())
         self._oldest_us = oldest_us if self._oldest_us is None else min(self._oldest_us, oldest_us)
         newest_us = int(times_us(rows, EVENT_TIME).max())
         self._watermark_us = newest_us if self._watermark_us is None else max(self._watermark_us, newest_us)
 
-    def _load(self, entities: pa.Table | None = None, ids: pa.Array = _NO_IDS) -> pa.Array:
-        """Hold all versions of the events with these ids, and of these entities' events; return the ids of all."""
+    def _load(
+        self, entities: pa.Table | None = None, ids: pa.Array = _NO_IDS, tiles: Mapping[int, pa.Table] | None = None
+    ) -> pa.Array:  # fmt: skip
+        """Hold all versions of the events with these ids, of these entities, and in these tiles; return all ids."""
         assert self._position is not None
         events = self._read_events(self._tail.version, self._position.as_of_us)
         all_ids = column(events, EVENT_ID)
         wanted = np.asarray(pc.is_in(all_ids, value_set=ids))
         if entities is not None:
             wanted |= entity_codes(entities, events, self._keys)[1] >= 0
+        if tiles is not None:
+            wanted |= self._cache.of_tiles(events, tiles)
         wanted = np.asarray(pc.is_in(all_ids, value_set=pc.unique(all_ids.filter(pa.array(wanted)))))
         found = events.filter(pa.array(wanted))
         self._cache.add(found)

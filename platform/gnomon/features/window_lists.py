@@ -1,4 +1,5 @@
-"""The statistics that are lists, `last_k` and `top_k`, as JSON arrays. Called by `windows`.
+"""The statistics that are lists, `last_k` and `top_k`, as JSON arrays. Called by `windows`, and for tiles by
+`tile_partials` and `tile_sketches`.
 
 Layouts have no type for lists, so that a list is one text: what Python's `json.dumps` gives with separators without
 blanks and without escapes for letters. Integers have all of their digits, a float the fewest that read back as itself,
@@ -35,34 +36,64 @@ class ListColumn:
         assert feature.k is not None, "a list has k by its definition"
         self._feature, self._k = feature, feature.k
         self._parts: list[pa.Array] = []
-        self._texts: pa.Array | None = None
+        self._json: JsonValues | None = None
 
     def fill(self, first: int, groups: Groups) -> None:
         """Compute the list of each group and keep it; `first` counts up from 0 without gaps."""
         assert first == sum(len(part) for part in self._parts), "parts come in the order of the requests"
         choose = _newest if self._feature.function == "last_k" else _most_frequent
         values, lengths = choose(groups, self._k)
-        if groups.operand.texts is not None and self._texts is None:
-            self._texts = _json_texts(groups.operand.texts.to_pylist())
-        texts = _json_numbers(values, groups.operand) if self._texts is None else self._texts.take(pa.array(values))
-        self._parts.append(_joined(texts, lengths))
+        self._json = self._json or JsonValues(groups.operand)
+        self._parts.append(json_lists(self._json.of(values), lengths))
 
     def to_arrow(self, operand: Operand) -> pa.Array:
         """Return the column of texts; null for a group without values."""
-        size = sum(part.nbytes for part in self._parts)
-        if size > _MOST_BYTES:
-            raise InvalidInput(
-                f"the lists of aggregation '{self._feature.name}' take {size} bytes, above {_MOST_BYTES}",
-                "ask for fewer rows at a time, or for a smaller k",
-            )
-        return pa.concat_arrays([pa.array([], STRING), *self._parts])
+        return list_column(self._feature, self._parts)
+
+
+def list_column(feature: Aggregation, parts: list[pa.Array]) -> pa.Array:
+    """Return the texts of several chunks as one column.
+
+    Args:
+        feature: What they are lists of.
+        parts: In the order of the requests.
+
+    Returns:
+        One text per request.
+
+    Raises:
+        InvalidInput: They are more than a column can hold.
+    """
+    size = sum(part.nbytes for part in parts)
+    if size > _MOST_BYTES:
+        raise InvalidInput(
+            f"the lists of aggregation '{feature.name}' take {size} bytes, above {_MOST_BYTES}",
+            "ask for fewer rows at a time, or for a smaller k",
+        )
+    return pa.concat_arrays([pa.array([], STRING), *parts])
+
+
+class JsonValues:
+    """Writes values as JSON.
+
+    Args:
+        operand: What the values are.
+    """
+
+    def __init__(self, operand: Operand) -> None:
+        self._operand = operand
+        self._texts = None if operand.texts is None else _json_texts(operand.texts.to_pylist())
+
+    def of(self, values: Array) -> pa.Array:
+        """Return the JSON of each value, given as the numbers that stand for them in the operand."""
+        return _json_numbers(values, self._operand) if self._texts is None else self._texts.take(pa.array(values))
 
 
 def _newest(groups: Groups, k: int) -> tuple[Array, Int64s]:
     """Return the newest k values of each group, newest first, and how many they are."""
     lengths = np.minimum(groups.counts, k)
     ends = np.cumsum(groups.counts)
-    return groups.numbers[np.repeat(ends - 1, lengths) - _inside(lengths)], lengths
+    return groups.numbers[np.repeat(ends - 1, lengths) - positions_inside(lengths)], lengths
 
 
 def _most_frequent(groups: Groups, k: int) -> tuple[Array, Int64s]:
@@ -72,18 +103,19 @@ def _most_frequent(groups: Groups, k: int) -> tuple[Array, Int64s]:
     members = groups.members[starts]
     order = np.lexsort((-often, members))  # stable: equally frequent values stay ascending
     distinct = np.bincount(members, minlength=len(groups.counts)).astype(np.int64)
-    values = groups.ranked[starts[order]][_inside(distinct) < k]
+    values = groups.ranked[starts[order]][positions_inside(distinct) < k]
     # zeros of both signs are one value
     return values + 0.0 if values.dtype == np.float64 else values, np.minimum(distinct, k)
 
 
-def _inside(lengths: Int64s) -> Int64s:
-    """Return 0, 1, … for each group in turn."""
+def positions_inside(lengths: Int64s) -> Int64s:
+    """Return 0, 1, … for each of some groups in turn, which have these lengths."""
     result: Int64s = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return result
 
 
-def _joined(texts: pa.Array, lengths: Int64s) -> pa.Array:
+def json_lists(texts: pa.Array, lengths: Int64s) -> pa.Array:
+    """Return one JSON array per group, of the given lengths; null for an empty one."""
     offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
     inner = pc.binary_join(pa.ListArray.from_arrays(offsets, texts), ",")
     lists = pc.binary_join_element_wise("[", inner, "]", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,9 @@ from gnomon.features.event_columns import Array, Flags
 from gnomon.features.expression_kernels import BOOL, FLOAT, INT, NAMES, NUMBERS, STRING, without_nan
 from gnomon.features.expressions import evaluate
 
-_ANY_TYPE = ("count", "count_distinct", "last_k", "top_k", "time_since_last")
+_ANY_TYPE = (
+    "count", "count_distinct", "approx_count_distinct", "last_k", "top_k", "approx_top_k", "time_since_last",
+)  # fmt: skip
 """Statistics that take an expression's values as they are; the others read them as float64."""
 
 
@@ -45,13 +47,16 @@ def operand_key(feature: Aggregation) -> str:
     return json.dumps([dumped, as_it_is], sort_keys=True)
 
 
-def build_operand(feature: Aggregation, columns: Mapping[str, pa.Array], rows: int) -> Operand:
+def build_operand(
+    feature: Aggregation, columns: Mapping[str, pa.Array], rows: int, more_texts: Sequence[pa.Array] = ()
+) -> Operand:  # fmt: skip
     """Evaluate the column or expression and the filter of an aggregation.
 
     Args:
         feature: Which column, expression and filter.
         columns: The ordered events by column, at least those that it reads.
         rows: Number of events, for expressions that read no column.
+        more_texts: Further texts that are to have a rank, where the values are texts.
 
     Returns:
         Arrays of length `rows`, in the order of the columns.
@@ -75,7 +80,7 @@ def build_operand(feature: Aggregation, columns: Mapping[str, pa.Array], rows: i
         present = np.asarray(pc.is_valid(values))
         takes_part = present if takes_part is None else takes_part & present
     if values.type == STRING:
-        return _text_operand(values, takes_part)
+        return _text_operand(values, takes_part, more_texts)
     if values.type == FLOAT:
         return Operand(np.asarray(pc.fill_null(values, 0.0)), takes_part, FLOAT)
     return Operand(np.asarray(pc.fill_null(values.cast(INT), 0)), takes_part, values.type)
@@ -94,10 +99,10 @@ def _expression(feature: Aggregation, columns: Mapping[str, pa.Array], rows: int
     return values.cast(INT).cast(FLOAT, safe=False) if values.type == BOOL else values.cast(FLOAT, safe=False)
 
 
-def _text_operand(values: pa.Array, takes_part: Flags | None) -> Operand:
-    encoded = values.dictionary_encode()
+def _text_operand(values: pa.Array, takes_part: Flags | None, more_texts: Sequence[pa.Array]) -> Operand:
+    encoded = pa.concat_arrays([values, *more_texts]).dictionary_encode()
     order = pc.sort_indices(encoded.dictionary)
     ranks = np.zeros(len(order) + 1, np.int64)
     ranks[np.asarray(order)] = np.arange(len(order))
-    indices = np.asarray(pc.fill_null(encoded.indices.cast(INT), -1))
+    indices = np.asarray(pc.fill_null(encoded.indices.cast(INT), -1))[: len(values)]
     return Operand(ranks[indices], takes_part, STRING, encoded.dictionary.take(order))

@@ -1,4 +1,4 @@
-"""The statistics of groups of values: one vectorised function each. Called by `windows`.
+"""The statistics of groups of values: one vectorised function each. Called by `windows` and `tile_partials`.
 
 Sums of float64 are added in event order; the deviation is taken in two passes, so that a large mean costs no digits.
 """
@@ -45,13 +45,39 @@ class ResultColumn:
 
     def to_arrow(self, operand: Operand) -> pa.Array:
         """Return the column in its Arrow type; what no group gave a value is null."""
-        missing = None if self._present.all() else ~self._present
-        if operand.texts is not None and self._dtype == "string":
-            return operand.texts.take(pa.array(self._values, INT, mask=missing))
-        if self._dtype == "bool":
-            return pa.array(self._values.astype(np.bool_), mask=missing)
-        numbers = pa.array(self._values, mask=missing)
-        return without_nan(numbers.cast(ARROW_TYPES[self._dtype]))
+        return arrow_results(self._values, self._present, self._dtype, operand)
+
+
+def arrow_results(values: Array, present: Flags, dtype: str, operand: Operand) -> pa.Array:
+    """Return results as a column.
+
+    Args:
+        values: One per window, as numbers; anything where there is none.
+        present: Which windows have a result.
+        dtype: The column's type.
+        operand: What the results were taken of; it has the texts that ranks stand for.
+
+    Returns:
+        Of the same length; null where a window has no result, or NaN.
+    """
+    missing = None if present.all() else ~present
+    if operand.texts is not None and dtype == "string":
+        return operand.texts.take(pa.array(values, INT, mask=missing))
+    if dtype == "bool":
+        return pa.array(values.astype(np.bool_), mask=missing)
+    return without_nan(pa.array(values, mask=missing).cast(ARROW_TYPES[dtype]))
+
+
+def halves(values: Array, starts: Array) -> tuple[Array, Array]:
+    """Return the sums of the upper and of the lower halves of int64 values, group by group; neither can overflow."""
+    return np.add.reduceat(values >> 32, starts), np.add.reduceat(values & 0xFFFFFFFF, starts)
+
+
+def whole(high: Array, low: Array) -> tuple[Array, Flags]:
+    """Return the sums of which these are the halves, only those within int64; and which these are."""
+    high, low = high + (low >> 32), low & 0xFFFFFFFF
+    fits = (high >= -(2**31)) & (high < 2**31)
+    return (high[fits] << 32) + low[fits], fits
 
 
 def _sum(groups: Groups) -> tuple[Array, Flags]:
@@ -60,13 +86,11 @@ def _sum(groups: Groups) -> tuple[Array, Flags]:
         return values, groups.filled
     if values.dtype == np.float64 or int(np.abs(values.astype(np.float64)).max()) * int(groups.counts.max()) < 2**62:
         return np.add.reduceat(values, starts), groups.filled
-    # the halves cannot overflow; a sum outside int64 is null, as everywhere in expressions
-    high, low = np.add.reduceat(values >> 32, starts), np.add.reduceat(values & 0xFFFFFFFF, starts)
-    high, low = high + (low >> 32), low & 0xFFFFFFFF
-    fits = (high >= -(2**31)) & (high < 2**31)
+    # a sum outside int64 is null, as everywhere in expressions
+    sums, fits = whole(*halves(values, starts))
     present = groups.filled.copy()
     present[np.flatnonzero(present)[~fits]] = False
-    return (high[fits] << 32) + low[fits], present
+    return sums, present
 
 
 def _mean(groups: Groups) -> tuple[Array, Flags]:

@@ -1,13 +1,14 @@
 """Aggregations over the visible events in `(t − lag − window, t − lag]`, in chunks of bounded memory.
 
-Called by `view_rows`. Aggregations of one window and lag share one pass over the (request, event) pairs; those of one
-operand and filter in it share its values, and their order.
+Called by `view_rows`; windows with tiles are left to `tiled_windows`. Aggregations of one window and lag share one pass
+over the (request, event) pairs; those of one operand and filter in it share its values, and their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -15,26 +16,14 @@ import pyarrow as pa
 from gnomon.contracts.features import Aggregation
 from gnomon.features.event_columns import Int64s
 from gnomon.features.event_order import OrderedEvents, first_after
-from gnomon.features.view_plans import window_reach_us
+from gnomon.features.held_tiles import HeldTiles
+from gnomon.features.tiled_windows import aggregate_tiled
+from gnomon.features.window_edges import WindowEdges
 from gnomon.features.window_groups import Groups
 from gnomon.features.window_lists import ListColumn
 from gnomon.features.window_operands import Operand, build_operand, operand_key
+from gnomon.features.window_requests import WindowRequests
 from gnomon.features.window_statistics import ResultColumn
-
-
-@dataclass(frozen=True)
-class WindowRequests:
-    """Who asks for windows, and when; arrays of one length.
-
-    Attributes:
-        codes: Entity of each request; −1 matches nothing.
-        until_us: The time asked; a window without lag ends there, inclusive.
-        at_us: Only what was visible then counts.
-    """
-
-    codes: Int64s
-    until_us: Int64s
-    at_us: Int64s
 
 
 @dataclass(frozen=True)
@@ -57,6 +46,7 @@ class Pairs:
 def aggregate(
     ordered: OrderedEvents, asked: WindowRequests, features: Sequence[Aggregation],
     columns: Mapping[str, pa.Array], dtypes: Mapping[str, str], chunk_pairs: int,
+    held: Mapping[int, HeldTiles] = MappingProxyType({}),
 ) -> dict[str, pa.Array]:  # fmt: skip
     """Compute aggregations for every request.
 
@@ -67,6 +57,7 @@ def aggregate(
         columns: The source's columns that the features read, in the events' order.
         dtypes: Type of each feature's result, by its name.
         chunk_pairs: Bound on the (request, event) pairs held at once; one request's window may exceed it alone.
+        held: Partials of tiles in place of their events, by the length of the tiles.
 
     Returns:
         One array per feature, in request order.
@@ -74,17 +65,31 @@ def aggregate(
     Raises:
         InvalidInput: A column or expression has a type of which the statistic cannot be taken.
     """
+    by_operand: dict[str, list[Aggregation]] = {}
+    for feature in features:
+        by_operand.setdefault(operand_key(feature), []).append(feature)
+    operands = {
+        key: build_operand(members[0], columns, len(ordered.rows), [t for h in held.values() for t in h.texts(members)])
+        for key, members in by_operand.items()
+    }
+    sliding, tiled = ([f for f in features if (f.tile is None) is slides] for slides in (True, False))
+    return {
+        **_aggregate_sliding(ordered, asked, sliding, operands, dtypes, chunk_pairs),
+        **aggregate_tiled(ordered, asked, tiled, operands, dtypes, chunk_pairs, held),
+    }
+
+
+def _aggregate_sliding(
+    ordered: OrderedEvents, asked: WindowRequests, features: Sequence[Aggregation],
+    operands: Mapping[str, Operand], dtypes: Mapping[str, str], chunk_pairs: int,
+) -> dict[str, pa.Array]:  # fmt: skip
     rows = len(asked.codes)
     results = {f.name: ListColumn(f) if f.k is not None else ResultColumn(f, dtypes[f.name], rows) for f in features}
-    operands: dict[str, Operand] = {}
-    by_window: dict[tuple[int, int], dict[str, list[Aggregation]]] = {}
+    by_window: dict[WindowEdges, dict[str, list[Aggregation]]] = {}
     for feature in features:
-        key = operand_key(feature)
-        if key not in operands:
-            operands[key] = build_operand(feature, columns, len(ordered.rows))
-        by_window.setdefault(window_reach_us(feature), {}).setdefault(key, []).append(feature)
-    for (window_us, lag_us), groups in by_window.items():
-        for pairs in window_pairs(ordered, asked, window_us, lag_us, chunk_pairs):
+        by_window.setdefault(WindowEdges.of(feature), {}).setdefault(operand_key(feature), []).append(feature)
+    for edges, groups in by_window.items():
+        for pairs in window_pairs(ordered, asked, edges, chunk_pairs):
             until_us = asked.until_us[pairs.first : pairs.end]
             for key, members in groups.items():
                 taken = Groups.of(operands[key], pairs.requests, pairs.positions, until_us, ordered.event_us)
@@ -94,15 +99,15 @@ def aggregate(
 
 
 def window_pairs(
-    ordered: OrderedEvents, asked: WindowRequests, window_us: int, lag_us: int, chunk_pairs: int
+    ordered: OrderedEvents, asked: WindowRequests, edges: WindowEdges, chunk_pairs: int
 ) -> Iterator[Pairs]:  # fmt: skip
     """Yield the visible events of every request's window, some requests at a time, in request order.
 
     A lag moves the window, not the moment of knowledge.
     """
     first, end = ordered.ranges(asked.codes)
-    until_us = asked.until_us - lag_us
-    low = first_after(ordered.event_us, first, end, until_us - window_us)
+    until_us = edges.until_us(asked.until_us)
+    low = first_after(ordered.event_us, first, end, edges.after_us(asked.until_us))
     counts = first_after(ordered.event_us, low, end, until_us) - low
     before = np.concatenate(([0], np.cumsum(counts)))
     all_visible = ordered.always_visible and bool((asked.at_us >= until_us).all())

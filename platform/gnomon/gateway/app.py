@@ -21,6 +21,7 @@ from gnomon.errors import Conflict, GnomonError, InvalidInput, NotFound, Operati
 from gnomon.gateway import (
     definition_routes,
     export_routes,
+    layout_routes,
     operation_routes,
     page_routes,
     push_routes,
@@ -57,6 +58,7 @@ def create_app(
     app.include_router(export_routes.router(parts), prefix="/api/v1")
     app.include_router(reading_routes.router(parts, logs), prefix="/api/v1")
     app.include_router(search_routes.router(parts), prefix="/api/v1")
+    app.include_router(layout_routes.router(parts), prefix="/api/v1")
     pushes = push_routes.Pushes(parts, push_wait_s)
     app.include_router(push_routes.router(pushes), prefix="/api/v1")
     app.include_router(page_routes.router(app, parts, token, scrape, pushes.queued_rows))

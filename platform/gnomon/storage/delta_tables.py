@@ -167,6 +167,10 @@ class DeltaTables:
         """Return absolute paths of the Parquet files that can hold rows of that event time, for distributed readers."""
         return self._paths(table, self._state(table, version), after_us, until_us)
 
+    def derived_folder(self, table: str) -> Path:
+        """Return the table's folder of derived data, which other Delta readers and writers leave alone."""
+        return self._folder(table) / "_derived"
+
     def tables(self) -> list[str]:
         """Return the names of all tables, sorted."""
         if not self._root.is_dir():

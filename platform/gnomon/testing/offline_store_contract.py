@@ -284,3 +284,15 @@ class OfflineStoreContract:
         elsewhere = pickle.loads(pickle.dumps(store))  # noqa: S301
         elsewhere.append("payments", event_rows([2]), "b2")
         assert store.read("payments").num_rows == 2
+
+    def test_derived_data_is_no_part_of_a_table(self, store: OfflineStore) -> None:
+        store.append("payments", event_rows([1]), "b1")
+        folder = store.derived_folder("payments")
+        if folder is None:
+            return
+        folder.mkdir(parents=True)
+        (folder / "part-0.parquet").write_bytes(b"made from the table")
+        assert store.tables() == ["payments"]
+        assert event_times_us(store.read("payments")) == [1]
+        assert pickle.loads(pickle.dumps(store)).derived_folder("payments") == folder  # noqa: S301
+        assert store.derived_folder("others") != folder

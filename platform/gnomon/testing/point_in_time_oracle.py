@@ -10,6 +10,7 @@ import collections
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
@@ -76,9 +77,11 @@ def view_row(
 
 
 def aggregation(feature: Aggregation, mine: Sequence[Row], t_us: int, evaluate: Evaluate) -> Any:
-    """Return one statistic of an entity's visible rows, which are in the order of time."""
+    """Return one statistic of an entity's visible rows, which are in the order of time; of a sketch the exact one."""
     end = t_us - (0 if feature.lag is None else duration_us(feature.lag))
     start = end - duration_us(feature.window)
+    if feature.tile is not None:
+        start = math.floor(Fraction(start, duration_us(feature.tile))) * duration_us(feature.tile)
     window = [row for row in mine if start < row[EVENT_TIME] <= end]
     if feature.where is not None:
         window = [row for row in window if evaluate(feature.where, row) is True]
@@ -91,11 +94,11 @@ def aggregation(feature: Aggregation, mine: Sequence[Row], t_us: int, evaluate: 
         return (t_us - int(window[-1][EVENT_TIME])) / 1e6 if window else None
     if of == "*":
         return len(window)
-    if feature.function in ("last_k", "top_k"):
+    if feature.function in ("last_k", "top_k", "approx_top_k"):
         return _json_list(feature, values)
-    if not isinstance(of, str) and feature.function not in ("count", "count_distinct"):
+    if not isinstance(of, str) and feature.function not in _COUNTS:
         values = [float(value) for value in values]
-    if feature.function == "quantile":
+    if feature.function in ("quantile", "approx_quantile"):
         assert feature.q is not None, "a quantile has q by its definition"
         return _quantile([float(value) for value in values], feature.q)
     return _STATISTICS[feature.function](values)
@@ -163,9 +166,11 @@ def _json_list(feature: Aggregation, values: list[Any]) -> str | None:
     return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
 
 
+_COUNTS = ("count", "count_distinct", "approx_count_distinct")
 _STATISTICS: dict[str, Callable[[list[Any]], Any]] = {
     "count": len,
     "count_distinct": lambda values: len(set(values)),
+    "approx_count_distinct": lambda values: len(set(values)),
     "sum": _sum,
     "mean": lambda values: math.fsum(values) / len(values) if values else None,
     "std": _std,

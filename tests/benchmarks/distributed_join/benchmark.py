@@ -30,8 +30,11 @@ class DistributedJoin:
     entrants = (
         Entrant(
             "gnomon, 2 nodes", _HERE / "gnomon_on_ray.py", OurEnvironment(),
-            "point_in_time_join over a Delta table on Ray, 500,000 rows to a worker, stores of 200 MB that spill",
+            "point_in_time_join over a Delta table that an earlier one has laid out by entity, on Ray, 500,000 rows "
+            "to a worker, stores of 200 MB that spill",
         ),
+        Entrant("first set", _HERE / "gnomon_first_set.py", OurEnvironment(), "the same, and lays the table out"),
+        Entrant("shuffled", _HERE / "gnomon_shuffled.py", OurEnvironment(), "the same without layouts"),
         Entrant("DuckDB", _HERE / "duckdb_join.py", _COLUMNAR, "ASOF JOIN, or a range join, over a Parquet file"),
     )  # fmt: skip
     scenarios = tuple(

@@ -33,6 +33,44 @@ def test_a_definition_without_q_k_and_lag_has_the_hash_and_the_json_of_before_th
 PARAMETERS: dict[str, Any] = {"quantile": {"q": 0.5}, "last_k": {"k": 3}, "top_k": {"k": 3}}
 
 
+def test_a_tile_is_part_of_the_definition_and_not_of_the_name() -> None:
+    slides, tiled = (gn.Aggregation("x", "mean", window="90d", tile=tile) for tile in (None, "1d"))
+    assert tiled.name == slides.name == "x_mean_90d"
+    assert tiled.as_json() == {**slides.as_json(), "tile": "1d"}
+    assert gn.Aggregation.model_validate(tiled.as_json()) == tiled
+    versions = {view_layout(app_of(("k",), [feature])[0], "v").version for feature in (slides, tiled)}
+    assert len(versions) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "fields", "message"),
+    [
+        ("count_distinct", {"tile": "1d"}, "'count_distinct' needs every row .* use 'approx_count_distinct'"),
+        ("quantile", {"q": 0.5, "tile": "1d"}, "use 'approx_quantile'"),
+        ("top_k", {"k": 3, "tile": "1d"}, "use 'approx_top_k'"),
+        ("approx_count_distinct", {}, "give it a tile, such as tile='1d' .*, or use 'count_distinct'"),
+        ("approx_quantile", {"q": 0.5}, "or use 'quantile', which looks at every row"),
+        ("approx_quantile", {"tile": "1d"}, r"'approx_quantile' needs q between 0 and 1, .* \(got q=None\)"),
+        ("approx_top_k", {"tile": "1d"}, r"'approx_top_k' needs k from 1 to 100, such as k=3 \(got k=None\)"),
+        ("sum", {"tile": "7d"}, r"shorter than its window, here '7d', .* \(got '7d'\)"),
+        ("sum", {"tile": "0s"}, r"above zero.* \(got '0s'\)"),
+        ("sum", {"tile": "36501d", "window": "73000d"}, r"at most '36500d' \(got '36501d'\)"),
+        ("sum", {"tile": "1m"}, r"'7d' has more than 10000 tiles of '1m': use tile='60.48s' or a longer one"),
+        ("sum", {"tile": 7}, r"7 is not a duration"),
+    ],
+)  # fmt: skip
+def test_tiles_that_do_not_fit_are_named_with_the_remedy(function: str, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidDefinition, match=message):
+        gn.Aggregation("x", function, **{"window": "7d", **fields})
+
+
+def test_a_sketch_of_rows_or_of_a_text_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidDefinition, match="'approx_count_distinct'"):
+        gn.Aggregation("*", "approx_count_distinct", window="7d", tile="1d")
+    with pytest.raises(InvalidDefinition, match="approx_quantile of column 's', which is string"):
+        app_of(("k",), [gn.Aggregation("s", "approx_quantile", q=0.5, window="7d", tile="1d")])
+
+
 @pytest.mark.parametrize("function", ["var", "quantile", "last_k", "top_k", "time_since_last"])
 def test_json_reads_back_to_an_equal_definition_and_lag_and_parameter_change_the_hash(function: str) -> None:
     def view(**fields: Any) -> FeatureView:
@@ -112,9 +150,12 @@ def test_a_measure_of_a_text_is_refused(function: str) -> None:
     [
         ("var", "n", "float64"), ("quantile", "n", "float64"), ("last_k", "n", "string"), ("top_k", "s", "string"),
         ("time_since_last", "s", "float64"), ("time_since_last", "*", "float64"), ("last", "ts", "timestamp"),
+        ("approx_quantile", "n", "float64"), ("approx_top_k", "n", "string"), ("approx_count_distinct", "s", "int64"),
         ("top_k", gn.col("n") + 1, "string"), ("time_since_last", gn.col("n") + 1, "float64"),
     ],
 )  # fmt: skip
 def test_types(function: str, column: Any, dtype: str) -> None:
-    feature = gn.Aggregation(column, function, window="7d", name="f", **PARAMETERS.get(function, {}))
+    exact = function.removeprefix("approx_")
+    tile = None if exact == function else "1d"
+    feature = gn.Aggregation(column, function, window="7d", tile=tile, name="f", **PARAMETERS.get(exact, {}))
     assert feature_dtype(feature, dict(SCHEMA)) == dtype

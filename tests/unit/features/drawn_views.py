@@ -86,22 +86,28 @@ OPERANDS: dict[str, list[Any]] = {
     "min": [*EVERY, EXPRESSIONS[1]], "max": EVERY, "first": EVERY, "last": [*EVERY, EXPRESSIONS[2]],
     "std": ["x", "b", EXPRESSIONS[2]], "var": ["x", "b", EXPRESSIONS[1]], "quantile": ["x", "n", "b", EXPRESSIONS[2]],
     "last_k": LISTED, "top_k": LISTED, "time_since_last": ["*", *EVERY, EXPRESSIONS[0], TEXT],
+    "approx_count_distinct": [*EVERY, EXPRESSIONS[1], TEXT], "approx_quantile": ["x", "n", "b", EXPRESSIONS[2]],
+    "approx_top_k": LISTED,
 }  # fmt: skip
+TILES = {"1s": ["0.3s", "0.5s"], "3s": ["1s", "2s", "2.999999s"], "20s": ["1s", "7s"], "520w": ["1w", "400w"]}
+UNTILED = ("count_distinct", "quantile", "top_k")
 DEFAULTS = {"x": 7.5, "n": BIG, "b": True, "s": "none", "ts": None}
 
 
 @st.composite
 def aggregations(draw: st.DrawFn, function: str, name: str) -> gn.Aggregation:
-    """An aggregation of any operand that the function takes, window, lag and filter."""
+    """An aggregation of any operand that the function takes, window, lag, tile and filter."""
     parameters: dict[str, Any] = {}
-    if function == "quantile":
+    if function.endswith("quantile"):
         parameters["q"] = draw(st.sampled_from([0.5, 0.25, 0.9]) | st.floats(0.001, 0.999))
-    if function in ("last_k", "top_k"):
+    if function.endswith("_k"):
         parameters["k"] = draw(st.sampled_from([1, 2, 3, 100]))
+    tiled = function.startswith("approx") or (function not in UNTILED and draw(st.booleans()))
+    window = draw(st.sampled_from(sorted(TILES) if tiled else [*TILES, "0.000001s"]))
     return gn.Aggregation(
         draw(st.sampled_from(OPERANDS[function])), function, name=name, where=draw(st.sampled_from(WHERES)),
-        window=draw(st.sampled_from(["1s", "3s", "20s", "0.000001s", "520w"])),
-        lag=draw(st.sampled_from([None, None, "1s", "4s", "0.000001s"])), **parameters,
+        window=window, lag=draw(st.sampled_from([None, None, "1s", "4s", "0.000001s"])),
+        tile=draw(st.sampled_from(TILES[window])) if tiled else None, **parameters,
     )  # fmt: skip
 
 
@@ -141,6 +147,9 @@ def assert_equal(feature: Any, got: Any, wanted: Any, scale: float) -> None:
     summed = getattr(feature, "function", "") in ("sum", "mean", "std", "var")
     if summed and isinstance(got, float) and isinstance(wanted, float):
         assert got == pytest.approx(wanted, rel=1e-9, abs=1e-9 * scale), feature
+        return
+    if getattr(feature, "function", "") == "approx_quantile":
+        assert (got is None) == (wanted is None), feature
         return
     assert got == wanted, feature
     assert type(got) is type(wanted), feature

@@ -25,7 +25,17 @@ WINDOWS = [
     gn.Aggregation("amount", "last", window="3h", lag="2h"),
     gn.Aggregation("*", "time_since_last", window="6h"),
 ]
+TILED = [
+    gn.Aggregation("amount", "sum", window="7h", tile="2h", where=gn.col("amount") > 0),
+    gn.Aggregation("amount", "var", window="5h", tile="1h", lag="2h"),
+    gn.Aggregation("note", "last_k", k=2, window="6h", tile="90m"),
+    gn.Aggregation("note", "max", window="6h", tile="90m"),
+    gn.Aggregation("amount", "approx_quantile", q=0.5, window="12h", tile="5h"),
+    gn.Aggregation("note", "approx_count_distinct", window="12h", tile="5h"),
+    gn.Aggregation("note", "approx_top_k", k=2, window="12h", tile="5h"),
+]
 VIEWS: dict[str, dict[str, Any]] = {
+    "tiled": {"features": TILED},
     "windows": {"features": WINDOWS},
     "defaults": {"features": WINDOWS, "on_expired": "default"},
     "mixed": {"features": [gn.Column("note"), *WINDOWS[:2]], "max_age": "9h"},

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.features.drawn_views import (
     OPERANDS,
+    UNTILED,
     aggregations,
     assert_equal,
     assert_equals_oracle,
@@ -26,6 +27,7 @@ from tests.unit.features.drawn_views import (
 
 import gnomon as gn
 from gnomon.contracts.columns import DIGEST, EVENT_ID, EVENT_TIME, INGESTED_AT, KNOWN_TIME
+from gnomon.contracts.tiles import SKETCHES
 from gnomon.errors import InvalidInput
 from gnomon.features import window_lists
 from gnomon.features.view_rows import REQUEST_TIME, view_values
@@ -64,13 +66,17 @@ def many_rows(number: int, entities: int, seed: int) -> list[dict[str, Any]]:
 def test_a_hundred_thousand_rows_equal_the_oracle() -> None:
     """The oracle sees, for each request, all versions of the events of which any version was of the entity."""
     positive = gn.col("x") > 0
-    windows: list[dict[str, Any]] = [{"window": "50s"}, {"window": "200s", "lag": "100s", "where": positive}]
+    sliding: list[dict[str, Any]] = [{"window": "50s"}, {"window": "200s", "lag": "100s", "where": positive}]
+    tiled = [{**window, "tile": "30s"} for window in sliding]
     parameters: dict[str, Any] = {"quantile": {"q": 0.9}, "last_k": {"k": 3}, "top_k": {"k": 2}}
+    parameters |= {"approx_quantile": {"q": 0.9}, "approx_top_k": {"k": 2}}
     columns = {"last_k": "n", "top_k": "s", "first": "s", "time_since_last": "*", "count": "*", "sum": "n"}
+    columns["approx_top_k"] = "s"
     features = [
         gn.Aggregation(columns.get(f, "x"), f, name=f"{f}_{i}", **window, **parameters.get(f, {}))
-        for i, window in enumerate(windows)
+        for i, window in enumerate([*sliding, *tiled])
         for f in sorted(OPERANDS)
+        if f not in (UNTILED if "tile" in window else SKETCHES.values())
     ]
     entities, dice = 2_000, random.Random(4)
     rows = many_rows(100_000, entities, 3)
