@@ -16,6 +16,8 @@ from gnomon.contracts.operations import new_operation_id
 from gnomon.errors import OperationFailed, Unavailable, from_json
 
 _FINAL = ("succeeded", "failed", "cancelled")
+_AWAY_S = 120.0
+"""How long a platform may be away while an operation is waited for; a machine that is busy restarts it in less."""
 _ASK_AGAIN_AFTER_S = (0.2, 1.0)
 """Pauses before an operation whose answer was lost is asked for again; a replica of the gateway is replaced in less."""
 
@@ -92,10 +94,11 @@ class Operations:
 
         Raises:
             OperationFailed: It was cancelled or has not ended in time; an error of its own is raised as what it was.
+            Unavailable: The platform has not answered for two minutes.
         """
         deadline, seen, pause_s = time.monotonic() + timeout_s, None, 0.05
         while True:
-            now = self._get_through_restarts(operation["id"], deadline)
+            now = self._get_through_restarts(seen or operation, on_progress)
             if now != seen and on_progress is not None:
                 on_progress(now)
             seen = now
@@ -109,14 +112,20 @@ class Operations:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.5)
 
-    def _get_through_restarts(self, operation_id: str, deadline: float) -> Json:
+    def _get_through_restarts(self, last: Json, on_progress: Callable[[Json], None] | None) -> Json:
         """Ask for an operation, patiently while the gateway is away: the operation does not depend on it."""
+        deadline, told = time.monotonic() + _AWAY_S, False
         while True:
             try:
-                return self.get(operation_id)
-            except Unavailable:
+                return self.get(last["id"])
+            except Unavailable as error:
                 if time.monotonic() > deadline:
+                    error.hint = f"{error.hint}; then look at it again: `gnomon operations {last['id']}`"
+                    error.details["id"] = last["id"]
                     raise
+                if on_progress is not None and not told:
+                    on_progress({**last, "progress": f"no answer from the platform: waiting up to {_AWAY_S:.0f} s"})
+                told = True
                 time.sleep(0.5)
 
     def run(

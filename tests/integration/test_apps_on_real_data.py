@@ -77,10 +77,10 @@ def submit(platform: LocalPlatform, *job: str) -> str:
 def test_credit_by_ray_job_submit(platform: LocalPlatform, shared_data: Path, tmp_path: Path) -> None:
     app = prepared("credit", shared_data / "events" / "feast_credit", tmp_path)
     assert '"revision": 1' in submit(platform, "apply.py", str(app))
-    for source in ("loans", "zipcodes", "credit_history"):
-        assert f'"source": "{source}"' in submit(platform, "ingest.py", source)
-    for view in ("area", "history"):
-        assert f'"view": "{view}"' in submit(platform, "materialize.py", view)
+    assert '"source": "loans"' in submit(platform, "ingest.py", "loans")
+    assert len(platform.json("ingest", "zipcodes", "credit_history")) == 2
+    assert '"view": "area"' in submit(platform, "materialize.py", "area")
+    assert len(platform.json("materialize", "history")) == 1
     trained = submit(platform, "train.py", "default_risk", "--id", "credit-training-1")
     again = submit(platform, "train.py", "default_risk", "--id", "credit-training-1")
     assert '"version": 1' in trained

@@ -283,7 +283,10 @@ def test_interrupted_while_waiting(platform: LocalPlatform, shop: Shop) -> None:
         assert waiting.stderr is not None
         waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
-        waiting.wait(timeout=30)
+        assert waiting.wait(timeout=30) == 130
+        told = waiting.stderr.read()
+        assert "interrupted; operation " in told
+        assert "`gnomon cancel " in told
     with platform.client() as client:
         operations = [o for o in client.operations.newest(100) if o["target"] == shop.sales]
         result = client.operations.wait(operations[0])

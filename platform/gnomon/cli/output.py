@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gnomon.contracts.operations import FINAL
 from gnomon.errors import GnomonError
 
 
@@ -41,6 +42,8 @@ def _console(*, stderr: bool) -> Console:
 
 
 console = _console(stderr=False)
+WAITED_FOR: list[str] = []
+"""Operations that this command has told of; the last one goes on when the command is interrupted."""
 _errors = _console(stderr=True)
 
 
@@ -82,10 +85,13 @@ def waiting(what: str) -> Callable[[dict[str, Any]], None]:
     last: list[str] = []
 
     def report(operation: dict[str, Any]) -> None:
+        if not last:
+            WAITED_FOR.append(operation["id"])
+            _errors.print(f"[dim]{_plain(what)}: operation {operation['id']}[/]")
         line = f"{what}: {operation['state']}"
         if operation["attempts"] > 1:
             line += f" (attempt {operation['attempts']})"
-        if operation["progress"] and operation["state"] == "running":  # else it tells of a step that has ended
+        if operation["progress"] and operation["state"] not in FINAL:  # else it tells of a step that has ended
             line += f" · {operation['progress']}"
         if [line] != last:
             last[:] = [line]

@@ -50,7 +50,7 @@ def _prediction(answer: dict[str, Any]) -> None:
 def outcome(
     deployment: Annotated[str, typer.Argument(help="Endpoint that predicted.")],
     prediction: Annotated[str | None, typer.Argument(help="The prediction's id.")] = None,
-    value: Annotated[float | None, typer.Argument(help="What really happened: 0, 1 or a number.")] = None,
+    value: Annotated[str | None, typer.Argument(help="What really happened: true, false or a number.")] = None,
     file: Annotated[Path | None, typer.Option(help="JSON-lines file of {prediction_id, value} instead.")] = None,
     output: Output = Format.text,
 ) -> None:
@@ -60,10 +60,19 @@ def outcome(
     elif prediction is None or value is None:
         raise InvalidInput("an outcome needs a prediction id and a value", "gnomon outcome DEPLOYMENT PREDICTION VALUE")
     else:
-        values = {prediction: value}
+        values = {prediction: _outcome_value(value)}
     with gnomon.connect() as client:
         result = client.outcome(deployment, values)
     show(result, output, lambda r: console.print(f"{r['received']} received, {r['added']} new"))
+
+
+def _outcome_value(text: str) -> float:
+    try:
+        return float({"true": 1, "false": 0}.get(text.lower(), text))
+    except ValueError as error:
+        raise InvalidInput(
+            f"the outcome '{text}' is no number", "write true or false, 1 or 0, or a regression's number"
+        ) from error
 
 
 def features(

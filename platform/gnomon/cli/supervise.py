@@ -23,10 +23,12 @@ def main() -> int:
     """Run the supervisor to its end; return the exit status."""
     settings = load_settings()
     configure("supervisor", settings.log_level, settings.folder / "logs")
+    supervisor = Supervisor(settings, BOOTSTRAP, _announce, _warn)
     try:
-        Supervisor(settings, BOOTSTRAP, _announce).run()
+        supervisor.run()
     except GnomonError as error:
-        logger().error("platform ended", error=str(error))
+        if supervisor.holds_home:  # else the log is that of a platform which goes on
+            logger().error("platform ended", error=str(error))
         _tell({"error": error.as_json()})
         return error.exit_code
     return 0
@@ -34,6 +36,11 @@ def main() -> int:
 
 def _announce(step: str) -> None:
     logger().info(step)
+    _tell({"step": step})
+
+
+def _warn(step: str) -> None:
+    logger().warning(step)
     _tell({"step": step})
 
 

@@ -1,18 +1,18 @@
 """The rules that hold between definitions: every name leads somewhere, every column exists and fits.
 
-Called by `App.of` (references) and `App.with_schemas` (columns). Each rule is one small function; errors name the
-definition, the value and the remedy.
+Called by `App.of` (references), by `App.with_schemas` (columns) and by the gateway where an app comes in (monitors).
+Each rule is one small function; errors name the definition, the value and the remedy.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnomon.contracts.deployments import Deployment, Monitor
+from gnomon.contracts.deployments import Deployment, Drift, Monitor, Quality
 from gnomon.contracts.entities import Entity
 from gnomon.contracts.features import Aggregation, Column, FeatureView, RequestFeature
 from gnomon.contracts.labels import Label
-from gnomon.contracts.models import Model
+from gnomon.contracts.models import Model, task_metrics
 from gnomon.contracts.sources import DataSource
 from gnomon.contracts.specs import Spec
 from gnomon.errors import InvalidDefinition, NotFound, did_you_mean
@@ -80,6 +80,59 @@ def check_columns(app: App) -> None:
         _check_label_rows(app, model)
 
 
+def check_monitors(app: App) -> None:
+    """Check that every rule of a monitor watches something that its deployment's model has.
+
+    Only apps that come in are checked, so that what an earlier version stored can still be read.
+
+    Args:
+        app: Its references are checked; its schemas are not read.
+
+    Raises:
+        InvalidDefinition: A rule names a metric of another task or no model input, or it has no bound.
+    """
+    for monitor in app.all(Monitor):
+        model = app.get(Model, app.get(Deployment, monitor.deployment).model)
+        for rule in monitor.rules:
+            if isinstance(rule, Drift):
+                _check_drift(app, monitor, rule, model)
+            else:
+                _check_quality(monitor, rule, model)
+
+
+def _check_drift(app: App, monitor: Monitor, rule: Drift, model: Model) -> None:
+    known = ["score", "inputs", *_input_names(app, model)]
+    if rule.of not in known:
+        raise InvalidDefinition(
+            f"monitor '{monitor.name}': model '{model.name}' has no input '{rule.of}' whose drift could be watched",
+            did_you_mean(rule.of, known),
+        )
+
+
+def _check_quality(monitor: Monitor, rule: Quality, model: Model) -> None:
+    known = task_metrics(model.task)
+    if rule.metric not in known:
+        raise InvalidDefinition(
+            f"monitor '{monitor.name}': a {model.task} model has no metric '{rule.metric}'",
+            did_you_mean(rule.metric, known),
+        )
+    if rule.min is None and rule.max is None:
+        raise InvalidDefinition(
+            f"monitor '{monitor.name}': Quality('{rule.metric}') has no bound and would never fire",
+            "give min or max",
+        )
+
+
+def _input_names(app: App, model: Model) -> list[str]:
+    """Return the names of the model's inputs as in its signature, which needs schemas for their types."""
+    views = {view.name: view for view in app.all(FeatureView)}
+    names: list[str] = []
+    for reference in model.features:
+        is_view = reference in views
+        names += [f"{reference}.{f.name}" for f in views[reference].features] if is_view else [reference]
+    return [*names, *model.request]
+
+
 def _require(app: App, owner: Spec, kind: type[Spec], name: str) -> None:
     try:
         app.get(kind, name)
@@ -105,11 +158,13 @@ def _check_feature(app: App, owner: Spec, reference: str) -> None:
             f"{owner.kind} '{owner.name}': there is no feature view or request feature named '{name}'",
             did_you_mean(name, [*views, *requests]),
         )
-    known = {f.name for f in views[name].features} if name in views else set()
+    known = {f.name: f for f in views[name].features} if name in views else {}
     if feature and feature not in known:
-        raise InvalidDefinition(
-            f"{owner.kind} '{owner.name}': view '{name}' has no feature '{feature}'", did_you_mean(feature, known)
-        )
+        hint = did_you_mean(feature, known)
+        near = next((f for f in known.values() if hint == did_you_mean(f.name, [f.name])), None)
+        if near is not None and isinstance(near, Aggregation) and isinstance(near.column, str):
+            hint += f" It aggregates column '{near.column}' of source '{views[name].source}': is that one spelt right?"
+        raise InvalidDefinition(f"{owner.kind} '{owner.name}': view '{name}' has no feature '{feature}'", hint)
 
 
 def _check_inputs(app: App, feature: RequestFeature) -> None:
@@ -151,9 +206,27 @@ def _check_label_rows(app: App, model: Model) -> None:
     for key in signature.keys:
         _require_column(app, model, source, key)
     for name, dtype in signature.request.items():
-        found = _require_column(app, model, source, name)
+        found = _require_request_column(app, model, source, name)
         if found != dtype and (found, dtype) != ("int64", "float64"):
             raise InvalidDefinition(
                 f"model '{model.name}': request field '{name}' is {dtype}, but {found} in source '{source}'",
                 f"declare it as {found}",
             )
+
+
+def _require_request_column(app: App, model: Model, source: str, name: str) -> str:
+    schema = app.schemas.get(source, {})
+    if name not in schema:
+        computed = (app.get(RequestFeature, reference) for reference in _request_features(app, model))
+        owner: Spec = next((feature for feature in computed if name in feature.request), model)
+        raise InvalidDefinition(
+            f"{owner.kind} '{owner.name}': request field '{name}' is no column of source '{source}', from which label "
+            f"'{model.label}' of model '{model.name}' is read; in training, request fields are read from there too",
+            did_you_mean(name, schema),
+        )
+    return schema[name]
+
+
+def _request_features(app: App, model: Model) -> list[str]:
+    views = {view.name for view in app.all(FeatureView)}
+    return [reference for reference in model.features if reference.partition(".")[0] not in views]

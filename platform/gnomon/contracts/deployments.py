@@ -64,8 +64,8 @@ class Quality(Part, init=False):
     """A bound on a metric of the predictions whose outcomes have come.
 
     Attributes:
-        metric: As in `Gate`.
-        min: Fires below.
+        metric: As in `Gate`: one of the metrics of the model's task.
+        min: Fires below. At least one of both bounds is needed.
         max: Fires above.
     """
 

@@ -11,11 +11,17 @@ from gnomon.contracts.columns import Dtype
 from gnomon.contracts.durations import Duration
 from gnomon.contracts.features import FeatureReference, FeatureView, RequestFeature
 from gnomon.contracts.specs import Part, Reference, Spec
+from gnomon.errors import did_you_mean
 
 Task = Literal["binary", "regression"]
 BINARY_METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
+
+
+def task_metrics(task: Task) -> tuple[str, ...]:
+    """Return the names of the metrics that a task's models are measured by."""
+    return BINARY_METRICS if task == "binary" else REGRESSION_METRICS
 
 
 class TabularMLP(Part, init=False):
@@ -112,10 +118,11 @@ class Model(Spec, init=False):
 
     @model_validator(mode="after")
     def _metrics_fit_task(self) -> Self:
-        known = BINARY_METRICS if self.task == "binary" else REGRESSION_METRICS
+        known = task_metrics(self.task)
         for gate in self.gates:
             if gate.metric not in known:
-                raise ValueError(f"a {self.task} model has no metric '{gate.metric}'; it has {list(known)}")
+                hint = did_you_mean(gate.metric, known)
+                raise ValueError(f"a {self.task} model has no metric '{gate.metric}'; {hint}")
         if self.history is not None and self.history == timedelta(0):
             raise ValueError("history is empty; leave it out to use all label rows")
         return self

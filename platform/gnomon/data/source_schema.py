@@ -56,8 +56,9 @@ def read_schema(source: DataSource, root: str) -> dict[str, Dtype]:
     found = {name: "string" if t == "null" else t for name, t in found_types(source, root).items()}
     for name in source.required_columns():
         if name not in found:
+            free = [column for column in found if column not in source.required_columns()]
             raise InvalidDefinition(
-                f"source '{source.name}': {_nowhere(source)} has a column '{name}'", did_you_mean(name, found)
+                f"source '{source.name}': {_nowhere(source)} has a column '{name}'", did_you_mean(name, free or found)
             )
     required, computed = set(source.required_columns()), computed_columns(source.transforms)
     schema: dict[str, Dtype] = {}

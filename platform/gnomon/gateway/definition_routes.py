@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from gnomon.contracts.app_rules import check_monitors
 from gnomon.contracts.apps import App, plan
 from gnomon.contracts.columns import Dtype
 from gnomon.contracts.platform_state import Applied, check_names_free
@@ -60,6 +61,7 @@ def _resolved(body: AppBody) -> App:
         InvalidDefinition: A definition does not fit the data.
     """
     app = App.from_json(body.app)
+    check_monitors(app)
     digest = hashlib.sha256(body.code.encode()).hexdigest()
     if digest != app.code:
         raise InvalidInput(f"the code has digest {digest[:12]}…, the app names {app.code[:12]}…", "send both together")

@@ -36,10 +36,13 @@ def load_app(path: Path) -> tuple[App, str]:
 
     Raises:
         NotFound: There is no such file.
-        InvalidDefinition: The file raises, defines nothing, or its definitions contradict each other.
+        InvalidDefinition: The file's name does not end in `.py`, it raises, it defines nothing, or its definitions
+            contradict each other.
     """
     if not path.is_file():
         raise NotFound(f"there is no app file {path}", "give the path of a Python file with definitions")
+    if path.suffix != ".py":
+        raise InvalidDefinition(f"app file {path} does not end in .py", "give a Python file with definitions")
     text = path.read_text(encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
     module = _run(text, digest, str(path))
@@ -121,10 +124,14 @@ def _run(text: str, digest: str, shown_as: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         line = error.lineno or 0 if isinstance(error, SyntaxError) else _line_of(error, shown_as)
-        raise InvalidDefinition(
-            f"{shown_as}, line {line}: {type(error).__name__}: {error}", "the app file must run without errors"
-        ) from error
+        raise InvalidDefinition(f"{shown_as}, line {line}: {type(error).__name__}: {error}", _remedy(error)) from error
     return module
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType) and error.name:
+        return did_you_mean(error.name, getattr(error.obj, "__all__", dir(error.obj)))
+    return "the app file must run without errors"
 
 
 def _line_of(error: BaseException, shown_as: str) -> int:

@@ -67,6 +67,7 @@ def start_platform(
     try:
         _follow(process, announce)
     except KeyboardInterrupt:
+        announce("stopping")
         process.send_signal(signal.SIGTERM)
         process.wait()
         raise

@@ -39,14 +39,15 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_children(grace_s: float) -> None:
-    """Return when this process has no child any more; what has not ended by itself after the grace is killed.
+def end_children(grace_s: float, spared: int | None = None) -> None:
+    """Return when this process has no child any more but the spared one; what still runs after the grace is killed.
 
     Args:
         grace_s: How long they may take. Their own children come to us (see `adopt_orphans`) and are ended as well.
+        spared: Process id of a child that is left alone.
     """
     deadline = time.monotonic() + grace_s
-    while children := _children():
+    while children := [pid for pid in _children() if pid != spared]:
         for pid in children:
             if time.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):

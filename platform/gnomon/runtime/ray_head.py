@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from gnomon.runtime.processes import free_ports, start
 from gnomon.runtime.serve_ingress import ingress_environment
 
 _READY_TIMEOUT_S = 90.0
+_SETTLE_S = 2.0
+"""A program on Ray may notice that the head ends before the head's own process does."""
 _TRAINING = {  # a training's start-up is most of its time on a small machine: watch it closely, do without the extras
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -55,8 +57,11 @@ class RayHead:
         """Return the variables that a driver needs to connect."""
         return {**_access(self.token_file), "RAY_ADDRESS": self.address}
 
-    def wait_ready(self) -> None:
-        """Return when the head answers.
+    def wait_ready(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Return when the head answers, or a stop is asked for.
+
+        Args:
+            stopping: Tells whether it is; asked about once a second at least.
 
         Raises:
             Unavailable: It ended or did not answer in time.
@@ -64,6 +69,8 @@ class RayHead:
         headers = {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while time.monotonic() < deadline:
+            if stopping():
+                return
             if self.process.poll() is not None:
                 raise Unavailable(f"Ray's head ended with status {self.process.returncode}", "its log says why")
             try:
@@ -113,6 +120,38 @@ def start_head(
     metrics = f"http://127.0.0.1:{ports[4]}/metrics"
     environment = _environment(folder, token_file, {"GNOMON_SCRAPE": json.dumps([metrics]), **variables})
     return RayHead(start(command, log=log, environment=environment), address, dashboard, token_file, metrics)
+
+
+def with_head(
+    start: Callable[[], RayHead], use: Callable[[RayHead], None], ended: Callable[[RayHead], None]
+) -> RayHead:  # fmt: skip
+    """Start a head and use it; where it ends meanwhile, do both once more.
+
+    Ray gives its node 30 s to start and has no option for more, which a busy machine may not keep.
+
+    Args:
+        start: Starts a head.
+        use: Returns when the head and what runs on it are up; raises Unavailable where they do not come up.
+        ended: Called with the head that ended, before the other is started.
+
+    Returns:
+        The head that is in use.
+
+    Raises:
+        Unavailable: The second head ended as well, or the first one runs and `use` failed for another reason.
+    """
+    head = start()
+    try:
+        use(head)
+    except Unavailable as error:
+        try:
+            head.process.wait(_SETTLE_S)
+        except subprocess.TimeoutExpired:
+            raise error from None
+        ended(head)
+        head = start()
+        use(head)
+    return head
 
 
 _MEMORY = {  # a dozen processes on one machine: freed memory goes back to it; a demo's peak is a tenth lower by this

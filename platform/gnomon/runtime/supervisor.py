@@ -23,12 +23,14 @@ from gnomon.errors import Conflict, GnomonError, OperationFailed, Unavailable
 from gnomon.runtime.embedded_valkey import EmbeddedValkey
 from gnomon.runtime.platform_record import PlatformRecord, read_record, record_file, write_record
 from gnomon.runtime.processes import adopt_orphans, end_children, free_ports, port_is_free, start, stop
-from gnomon.runtime.ray_head import RayHead, start_head
+from gnomon.runtime.ray_head import RayHead, start_head, with_head
 from gnomon.settings import Settings
 
 Announce = Callable[[str], None]
 _BOOTSTRAP_TIMEOUT_S = 180.0
 _LAST_CHILDREN_S = 5.0
+_HALF_STARTED_S = 1.0
+"""Grace of a head that is stopped while it starts: nothing on it is worth more."""
 _LOCK_ATTEMPTS = 3
 """Who asks whether a platform runs holds the lock, shared, for a moment."""
 _LOCK_PAUSE_S = 0.05
@@ -41,13 +43,19 @@ class Supervisor:
         settings: Of the platform.
         bootstrap: Command that puts the platform on the Ray cluster, and ends.
         announce: Takes a line at each step of starting, `ready` when all answer, and a line on what happens later.
+        warn: Takes a line when a part died or does not start and that is being mended.
+
+    Attributes:
+        holds_home: Whether the home was ours to start in; until then its logs are those of another supervisor.
     """
 
-    def __init__(self, settings: Settings, bootstrap: list[str], announce: Announce) -> None:
+    def __init__(self, settings: Settings, bootstrap: list[str], announce: Announce, warn: Announce) -> None:
         self._settings = settings
         self._home = settings.folder
         self._bootstrap = bootstrap
         self._announce = announce
+        self._warn = warn
+        self.holds_home = False
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -56,11 +64,13 @@ class Supervisor:
         Raises:
             Conflict: A platform runs in this home already, or a port is taken.
             Unavailable: A part did not start, or the Ray head died.
+            OperationFailed: A stop was asked for before all of it was started.
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
         signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
         with ExitStack() as stack:
             stack.enter_context(_lock(self._home))
+            self.holds_home = True
             stack.callback(record_file(self._home).unlink, missing_ok=True)
             port, dashboard_port = self._ports()
             runtime = Path(tempfile.mkdtemp(prefix="gn", dir="/tmp"))
@@ -69,8 +79,8 @@ class Supervisor:
             adopt_orphans()
             stack.callback(end_children, _LAST_CHILDREN_S)
             valkey = self._start_online_store(stack)
-            head = self._start_ray(stack, runtime, port, dashboard_port)
-            self._put_on_ray(head, port)
+            self._end_if_asked()
+            head = self._bring_up(stack, runtime, valkey, port, dashboard_port)
             url = f"http://{self._settings.host}:{port}"
             write_record(
                 self._home,
@@ -108,6 +118,32 @@ class Supervisor:
         self._write_secret("online_url", valkey.url)
         return valkey
 
+    def _bring_up(
+        self, stack: ExitStack, runtime: Path, valkey: EmbeddedValkey | None, port: int, dashboard_port: int
+    ) -> RayHead:
+        """Start Ray and the platform on it, with a second head where the first one ends."""
+
+        def use(head: RayHead) -> None:
+            head.wait_ready(self._stopping.is_set)
+            if self._stopping.is_set():
+                stop(head.process, _HALF_STARTED_S)
+            self._end_if_asked()
+            self._put_on_ray(head, port)
+
+        def ended(head: RayHead) -> None:
+            self._end_if_asked()
+            self._warn(f"Ray's head ended with status {head.process.returncode}: starting it once more")
+            stop(head.process)
+            # What it left behind may hold the ports that the next one is given.
+            end_children(_HALF_STARTED_S, spared=valkey.pid if valkey is not None else None)
+
+        def start_ray() -> RayHead:
+            folder = runtime / str(len(list(runtime.iterdir())))  # short: sockets lie below it
+            folder.mkdir(mode=0o700)
+            return self._start_ray(stack, folder, port, dashboard_port)
+
+        return with_head(start_ray, use, ended)
+
     def _start_ray(self, stack: ExitStack, runtime: Path, port: int, dashboard_port: int) -> RayHead:
         self._announce("starting Ray")
         head = start_head(
@@ -119,7 +155,6 @@ class Supervisor:
             variables={"GNOMON_HOME": str(self._home), "GNOMON_PORT": str(port)},
         )
         stack.callback(stop, head.process, 15.0)
-        self._until(head.wait_ready)
         return head
 
     def _put_on_ray(self, head: RayHead, port: int) -> None:
@@ -144,8 +179,7 @@ class Supervisor:
         status = process.poll()
         if status is None:
             stop(process)
-        if self._stopping.is_set():
-            raise OperationFailed("stopped while starting")
+        self._end_if_asked()
         if status is None:
             raise Unavailable(
                 f"the platform did not start on Ray within {_BOOTSTRAP_TIMEOUT_S:.0f} s", f"its log is {log}"
@@ -167,20 +201,20 @@ class Supervisor:
     def _restart(self, valkey: EmbeddedValkey, last_failure: str) -> str:
         """Start the online store again; a failure is announced once, returned, and left to the next look."""
         if not last_failure:
-            self._announce("the online store died: starting it again")
+            self._warn("the online store died: starting it again")
         try:
             valkey.start()
         except GnomonError as error:
             if str(error) != last_failure:
-                self._announce(f"the online store does not start, trying again: {error}")
+                self._warn(f"the online store does not start, trying again: {error}")
             return str(error)
         if last_failure:
             self._announce("the online store runs again")
         return ""
 
-    def _until(self, wait: Callable[[], None]) -> None:
-        wait()
+    def _end_if_asked(self) -> None:
         if self._stopping.is_set():
+            self._announce("stopping")
             raise OperationFailed("stopped while starting")
 
     def _write_secret(self, name: str, value: str) -> None:

@@ -31,6 +31,17 @@ def test_unknown_column(root, take_in, offline):
     assert "did you mean 'amount'?" in str(caught.value)
 
 
+def test_missing_id_is_not_mistaken_for_a_column_in_use(root):
+    (root / "events.csv").write_text(f"ordered_at,cups,shop\n{TIME},1,2\n")
+    with pytest.raises(InvalidDefinition, match="has a column 'order_id'") as caught:
+        read_schema(source(id="order_id", event_time="ordered_at"), str(root))
+    assert caught.value.hint == "known: cups, shop"
+    (root / "events.csv").write_text(f"ordered_at,orderid,shop\n{TIME},1,2\n")
+    with pytest.raises(InvalidDefinition) as caught:
+        read_schema(source(id="order_id", event_time="ordered_at"), str(root))
+    assert caught.value.hint == "did you mean 'orderid'?"
+
+
 def test_one_file_lacks_a_column_and_nothing_is_committed(root, take_in, offline):
     (root / "a.csv").write_text(f"id,at,amount\n1,{TIME},2\n")
     (root / "b.csv").write_text(f"id,at,amounts\n1,{TIME},2\n")

@@ -12,6 +12,7 @@ import pytest
 from tests.gateway_world import TOKEN, bare_parts, listening
 
 import gnomon as gn
+from gnomon import operations_client
 from gnomon.client import Client
 from gnomon.contracts.apps import App
 from gnomon.control_plane.parts import Parts
@@ -104,3 +105,18 @@ def test_an_id_of_another_request_is_a_conflict(parts: Parts, gateway: int) -> N
             client.operations.submit("deploy", "risk", {"version": 2}, operation_id="mine")
     assert (caught.value.hint, caught.value.http_status) == ("give a new request a new id", 409)
     assert [operation.id for operation in parts.operations.list()] == ["mine"]
+
+
+def test_who_waits_is_told_when_the_platform_goes_away(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations_client, "_AWAY_S", 1.0)
+    seen: list[str] = []
+    with listening(parts, tmp_path) as port:
+        client = Client(f"http://127.0.0.1:{port}", TOKEN)
+        asked = client.operations.submit("ingest", "events", operation_id="wait-1")
+    with client, pytest.raises(Unavailable) as caught:
+        client.operations.wait(asked, on_progress=lambda operation: seen.append(operation["progress"]))
+    assert caught.value.details["id"] == "wait-1"
+    assert "`gnomon operations wait-1`" in caught.value.hint
+    assert seen == ["no answer from the platform: waiting up to 1 s"]

@@ -41,3 +41,18 @@ end_children(grace_s=float(sys.argv[1]))
     subprocess.run([sys.executable, "-c", program, "1"], cwd=tmp_path, check=True, timeout=60)
     assert (tmp_path / "quick").read_text() == "done\n"
     assert not pid_alive(int((tmp_path / "stays").read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc, which only Linux has")
+def test_the_spared_child_is_left_alone_when_the_others_are_ended() -> None:
+    program = """
+import subprocess
+from gnomon.runtime.processes import end_children, pid_alive
+spared, other = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
+end_children(0.0, spared=spared.pid)
+print(pid_alive(spared.pid), pid_alive(other.pid))
+spared.kill()
+spared.wait()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "True False\n"
