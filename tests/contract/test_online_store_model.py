@@ -199,7 +199,7 @@ class OnlineStoreMachine(RuleBasedStateMachine):
         assert self.store.drop_version(layout) == self.model.drop_version(layout)
 
     @precondition(lambda self: self.model.rows and not self.restarted)
-    @rule(now=st.sampled_from([False] * 11 + [True]))
+    @rule(now=st.sampled_from([False] * 35 + [True]))
     def restart_server(self, now: bool) -> None:
         """Now and then, because a start takes as long as a hundred reads; the store finds the new server itself."""
         if not now:

@@ -43,6 +43,7 @@ from gnomon.storage.delta_tables import DeltaTables
 
 pytestmark = pytest.mark.cluster
 
+EXAMPLES = int(os.environ.get("GNOMON_LAYOUT_EXAMPLES", "8"))  # each takes seconds, for it runs on Ray
 BY_CUSTOMER = ("sums.total", "sums.rows")
 
 
@@ -352,7 +353,7 @@ def histories(draw: st.DrawFn) -> list[tuple[list[dict[str, Any]], list[int]]]:
     return batches
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=histories(), seed=st.integers(0, 5))
 def test_any_history_gives_the_bytes_of_the_shuffle_and_of_brute_force(
     batches: list[tuple[list[dict[str, Any]], list[int]]], seed: int, tmp_path_factory: pytest.TempPathFactory,

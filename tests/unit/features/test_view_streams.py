@@ -109,7 +109,7 @@ BRINGS_ANOTHER = [([event("0", 1, 5), event("1", 1, 7, 1), event("1", 2, 7, 1)],
 @example(script=GIVEN_AWAY_OLD, fixed=False, limit_bytes=PLENTY, trims=True)
 @example(script=LATE_IN_A_FOLDED_TILE, fixed=False, limit_bytes=PLENTY, trims=True)
 @example(script=LATE_IN_A_FOLDED_TILE, fixed=False, limit_bytes=1, trims=True)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_streamed_values_equal_materialized_ones(
     server: str, script: list[tuple[list[dict[str, Any]], float, str]], fixed: bool, limit_bytes: int, trims: bool
 ) -> None:
