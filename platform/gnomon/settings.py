@@ -123,13 +123,7 @@ def source_url(variable: str) -> str:
     Raises:
         InvalidInput: The variable is not set where this process was started.
     """
-    value = os.environ.get(variable, "")
-    if not value:
-        raise InvalidInput(
-            f"the environment variable {variable} is not set",
-            "set it to the database's SQLAlchemy URL before `gnomon up`: the platform's processes inherit it",
-        )
-    return value
+    return source_variable(variable, "the database's SQLAlchemy URL")
 
 
 def source_variable(variable: str, meaning: str) -> str:

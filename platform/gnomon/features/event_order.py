@@ -52,11 +52,16 @@ class OrderedEvents:
 
     def ranges(self, codes: Int64s) -> tuple[Int64s, Int64s]:
         """Return the first position of each entity's events and the one after the last; empty for code −1."""
-        if len(self.starts) < 2:
-            return np.zeros_like(codes), np.zeros_like(codes)
-        safe = np.maximum(codes, 0)
-        first = self.starts[safe]
-        return first, np.where(codes < 0, first, self.starts[safe + 1])
+        return ranges_of(self.starts, codes)
+
+
+def ranges_of(starts: Int64s, codes: Int64s) -> tuple[Int64s, Int64s]:
+    """Return where each entity's part begins and ends, given where all parts begin; empty for code −1."""
+    if len(starts) < 2:
+        return np.zeros_like(codes), np.zeros_like(codes)
+    safe = np.maximum(codes, 0)
+    first = starts[safe]
+    return first, np.where(codes < 0, first, starts[safe + 1])
 
 
 def superseded_us(events: pa.Table) -> Int64s:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gnomon.features.event_columns import Int64s
-from gnomon.features.event_order import NEVER_US, OrderedEvents, first_after
+from gnomon.features.event_order import NEVER_US, OrderedEvents, first_after, ranges_of
 from gnomon.features.held_tiles import HeldTiles
 from gnomon.features.window_edges import WindowEdges
 
@@ -75,11 +75,7 @@ class TileGroups:
 
     def ranges(self, codes: Int64s) -> tuple[Int64s, Int64s]:
         """Return the first group of each entity and the one after the last; empty for code −1."""
-        if len(self.starts) < 2:
-            return np.zeros_like(codes), np.zeros_like(codes)
-        safe = np.maximum(codes, 0)
-        first = self.starts[safe]
-        return first, np.where(codes < 0, first, self.starts[safe + 1])
+        return ranges_of(self.starts, codes)
 
     @cached_property
     def _states_before(self) -> Int64s:
